@@ -1,0 +1,152 @@
+//! Who belongs to the cluster, who of them votes, and what a majority of them is (§6).
+//!
+//! ```text
+//!   voters_outgoing = None          voters_outgoing = Some(C_old)
+//!   a majority of `voters`          a majority of `voters` (C_new)  AND  one of C_old
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::types::NodeId;
+
+/// Where a server is reached. The protocol carries it and never looks inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// Where the other servers reach it, such as `10.0.0.1:7001`.
+    pub rpc: String,
+    /// Where clients reach it, for redirects; empty if that means nothing to the application.
+    pub client: String,
+}
+
+impl Address {
+    /// An address from its parts.
+    pub fn new(rpc: impl Into<String>, client: impl Into<String>) -> Address {
+        Address { rpc: rpc.into(), client: client.into() }
+    }
+}
+
+/// The members of a cluster: voters, and non-voters, which receive the log but count in no
+/// majority. While a change is under way (joint consensus, §6) there are two sets of voters, and
+/// every decision needs a majority of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    voters: BTreeSet<NodeId>,
+    voters_outgoing: Option<BTreeSet<NodeId>>,
+    addresses: BTreeMap<NodeId, Address>,
+}
+
+/// Why a set of members is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// There is no voter, so nothing could ever be decided.
+    #[error("a membership needs at least one voter")]
+    NoVoter,
+    /// A voter is not among the members, so no one could reach it.
+    #[error("voter {0} has no address among the members")]
+    UnknownVoter(NodeId),
+}
+
+impl Membership {
+    /// A membership that is not joint. `members` are all servers with their addresses; those not
+    /// in `voters` are non-voters.
+    ///
+    /// # Errors
+    /// If there is no voter, or one that is not a member.
+    pub fn new(
+        voters: impl IntoIterator<Item = NodeId>,
+        members: impl IntoIterator<Item = (NodeId, Address)>,
+    ) -> Result<Membership, MembershipError> {
+        Membership::joint(voters, None, members)
+    }
+
+    /// A membership as it was stored or sent; joint if there are outgoing voters (C_old).
+    ///
+    /// # Errors
+    /// If either set of voters is empty, or one of them is not a member.
+    pub fn joint(
+        voters: impl IntoIterator<Item = NodeId>,
+        voters_outgoing: Option<BTreeSet<NodeId>>,
+        members: impl IntoIterator<Item = (NodeId, Address)>,
+    ) -> Result<Membership, MembershipError> {
+        let voters: BTreeSet<NodeId> = voters.into_iter().collect();
+        let addresses: BTreeMap<NodeId, Address> = members.into_iter().collect();
+        for set in [Some(&voters), voters_outgoing.as_ref()].into_iter().flatten() {
+            if set.is_empty() {
+                return Err(MembershipError::NoVoter);
+            }
+            if let Some(id) = set.iter().find(|id| !addresses.contains_key(id)) {
+                return Err(MembershipError::UnknownVoter(*id));
+            }
+        }
+        Ok(Membership { voters, voters_outgoing, addresses })
+    }
+
+    /// The voters; while joint, those of the new configuration.
+    #[must_use]
+    pub fn voters(&self) -> &BTreeSet<NodeId> {
+        &self.voters
+    }
+
+    /// The voters of the old configuration, while joint.
+    #[must_use]
+    pub fn voters_outgoing(&self) -> Option<&BTreeSet<NodeId>> {
+        self.voters_outgoing.as_ref()
+    }
+
+    /// All members, voters or not, and where they are.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<NodeId, Address> {
+        &self.addresses
+    }
+
+    /// Where this member is reached.
+    #[must_use]
+    pub fn address(&self, id: NodeId) -> Option<&Address> {
+        self.addresses.get(&id)
+    }
+
+    /// Whether this server has a vote, in either configuration while joint.
+    #[must_use]
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.voter_sets().any(|set| set.contains(&id))
+    }
+
+    /// The members that have no vote.
+    pub fn non_voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.addresses.keys().copied().filter(|id| !self.is_voter(*id))
+    }
+
+    /// Whether those for whom `holds` is true are a majority (of both configurations while joint).
+    #[must_use]
+    pub fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        !self.voters.is_empty()
+            && self.voter_sets().all(|set| {
+                let count = set.iter().filter(|id| holds(**id)).count();
+                count > set.len() / 2
+            })
+    }
+
+    /// The greatest value that a quorum has reached, where `of` gives each voter's: with
+    /// `match_index` it is the index that a majority stores (§5.3). The default if there is no
+    /// voter.
+    #[must_use]
+    pub fn reached_by_quorum<T: Ord + Copy + Default>(&self, of: impl Fn(NodeId) -> T) -> T {
+        let reached = |set: &BTreeSet<NodeId>| {
+            let mut values: Vec<T> = set.iter().map(|id| of(*id)).collect();
+            values.sort_unstable_by(|a, b| b.cmp(a));
+            values.get(set.len() / 2).copied().unwrap_or_default()
+        };
+        self.voter_sets().map(reached).min().unwrap_or_default()
+    }
+
+    /// What it weighs against the limits on messages and memory, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
+        addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
+    }
+
+    fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
+        [Some(&self.voters), self.voters_outgoing.as_ref()].into_iter().flatten()
+    }
+}

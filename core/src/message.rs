@@ -1,0 +1,145 @@
+//! What servers say to each other: the RPCs of Figure 2, each request and each response a message
+//! of its own.
+//!
+//! Every message may be lost, delayed, doubled or reordered on its way, so a response says all
+//! that its reader needs in order to place it, whatever else it has seen meanwhile.
+
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::types::{GroupId, Index, LogPosition, NodeId, Term};
+
+/// A message between two servers of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The consensus group it belongs to.
+    pub group: GroupId,
+    /// The sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// What it says.
+    pub body: MessageBody,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageBody {
+    /// From a leader: replicate these entries; a heartbeat if there are none (§5.3).
+    AppendEntriesRequest(AppendEntriesRequest),
+    /// A follower's answer.
+    AppendEntriesResponse(AppendEntriesResponse),
+    /// From a candidate: give me your vote (§5.2).
+    VoteRequest(VoteRequest),
+    /// A voter's answer.
+    VoteResponse(VoteResponse),
+}
+
+/// Invoked by the leader to replicate log entries and as a heartbeat (§5.2, §5.3). The leader's id
+/// is the message's sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendEntriesRequest {
+    /// The leader's term.
+    pub term: Term,
+    /// The entry immediately before the new ones (`prevLogIndex`, `prevLogTerm`).
+    pub prev_log: LogPosition,
+    /// Entries to store, contiguous from `prev_log.index + 1` on; empty for a heartbeat.
+    pub entries: Arc<[Entry]>,
+    /// The leader's commit index.
+    pub leader_commit: Index,
+    /// The leader's count of rounds, named again in the response: by it a leader knows that a
+    /// majority still followed it after a read arrived (diss. §6.4).
+    pub round: u64,
+}
+
+/// A follower's answer to [`AppendEntriesRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendEntriesResponse {
+    /// The follower's current term, for the leader to update itself.
+    pub term: Term,
+    /// The latest round of this leader that the follower has heard.
+    pub round: u64,
+    /// What the follower found.
+    pub outcome: AppendOutcome,
+}
+
+/// What a follower found when it compared its log with a leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// Up to here the follower's log is the leader's, and is on its disk.
+    Matched {
+        /// The last index of which both hold.
+        match_index: Index,
+    },
+    /// The follower has no entry like `prev_log`.
+    Conflict {
+        /// The index that did not match, so that a late answer can be told from a fresh one.
+        prev_log_index: Index,
+        /// The follower's last position that is at or below `prev_log` in both term and index: the
+        /// leader tries there next. So each round trip passes over a whole term (§5.3, end).
+        hint: LogPosition,
+    },
+}
+
+/// Invoked by candidates to gather votes (§5.2). The candidate's id is the message's sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteRequest {
+    /// The candidate's term; in a pre-vote, the term it would enter.
+    pub term: Term,
+    /// The candidate's last entry, for the comparison of §5.4.1.
+    pub last_log: LogPosition,
+    /// What is asked for.
+    pub kind: VoteKind,
+    /// The asker's count of ballots, named again in the response.
+    pub round: u64,
+}
+
+/// What a candidate asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteKind {
+    /// "Would you vote for me?" Changes nothing on either side (diss. §9.6).
+    PreVote,
+    /// A vote.
+    Vote,
+    /// A vote, in an election that the leader itself asked for: servers that hear a leader grant
+    /// it all the same (diss. §4.2.3).
+    Transfer,
+}
+
+/// A voter's answer to [`VoteRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteResponse {
+    /// The voter's current term, for the candidate to update itself; in a granted pre-vote, the
+    /// term that was asked for.
+    pub term: Term,
+    /// The request's kind.
+    pub kind: VoteKind,
+    /// The request's round.
+    pub round: u64,
+    /// Whether the candidate received the vote.
+    pub vote_granted: bool,
+}
+
+impl MessageBody {
+    /// The term in the message.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        match self {
+            MessageBody::AppendEntriesRequest(body) => body.term,
+            MessageBody::AppendEntriesResponse(body) => body.term,
+            MessageBody::VoteRequest(body) => body.term,
+            MessageBody::VoteResponse(body) => body.term,
+        }
+    }
+
+    /// The message's name, for logs and traces.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            MessageBody::AppendEntriesRequest(_) => "AppendEntriesRequest",
+            MessageBody::AppendEntriesResponse(_) => "AppendEntriesResponse",
+            MessageBody::VoteRequest(_) => "VoteRequest",
+            MessageBody::VoteResponse(_) => "VoteResponse",
+        }
+    }
+}
