@@ -4,6 +4,7 @@
 //! Every message may be lost, delayed, doubled or reordered on its way, so a response says all
 //! that its reader needs in order to place it, whatever else it has seen meanwhile.
 
+use core::fmt;
 use std::sync::Arc;
 
 use crate::entry::Entry;
@@ -131,15 +132,50 @@ impl MessageBody {
             MessageBody::VoteResponse(body) => body.term,
         }
     }
+}
 
-    /// The message's name, for logs and traces.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+impl fmt::Display for MessageBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MessageBody::AppendEntriesRequest(_) => "AppendEntriesRequest",
-            MessageBody::AppendEntriesResponse(_) => "AppendEntriesResponse",
-            MessageBody::VoteRequest(_) => "VoteRequest",
-            MessageBody::VoteResponse(_) => "VoteResponse",
+            MessageBody::AppendEntriesRequest(m) => write!(
+                f,
+                "AppendEntriesRequest term={} prev={} entries={} commit={} round={}",
+                m.term,
+                m.prev_log,
+                m.entries.len(),
+                m.leader_commit,
+                m.round
+            ),
+            MessageBody::AppendEntriesResponse(m) => {
+                write!(
+                    f,
+                    "AppendEntriesResponse term={} round={} ",
+                    m.term, m.round
+                )?;
+                match m.outcome {
+                    AppendOutcome::Matched { match_index } => write!(f, "match={match_index}"),
+                    AppendOutcome::Conflict {
+                        prev_log_index,
+                        hint,
+                    } => {
+                        write!(f, "conflict={prev_log_index} hint={hint}")
+                    }
+                }
+            }
+            MessageBody::VoteRequest(m) => {
+                write!(
+                    f,
+                    "VoteRequest {:?} term={} last={}",
+                    m.kind, m.term, m.last_log
+                )
+            }
+            MessageBody::VoteResponse(m) => {
+                write!(
+                    f,
+                    "VoteResponse {:?} term={} granted={}",
+                    m.kind, m.term, m.vote_granted
+                )
+            }
         }
     }
 }

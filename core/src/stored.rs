@@ -6,6 +6,10 @@ use crate::entry::{Entry, EntryPayload};
 use crate::membership::Membership;
 use crate::types::{HardState, Index, LogPosition};
 
+/// The name of a save, counted up by one from save to save.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SaveId(pub u64);
+
 /// What is to be stored in one durable, atomic write. Saves are stored in the order they came; a
 /// driver or a storage may join several in one write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,13 +53,11 @@ pub struct StoredState {
 }
 
 impl StoredState {
-    /// Whether the server has never taken part in a cluster: it has no term, vote, configuration
-    /// or entry.
+    /// Whether the server was never part of a cluster: it has no configuration and no entry. It may
+    /// have voted already, for a server that was told of the cluster before it.
     #[must_use]
     pub fn is_pristine(&self) -> bool {
-        self.hard_state == HardState::default()
-            && self.base == Base::default()
-            && self.last_log == LogPosition::ZERO
+        self.base == Base::default() && self.last_log == LogPosition::ZERO
     }
 
     /// Takes note of an entry stored at the end of the log or over its end: what came after it
@@ -65,7 +67,11 @@ impl StoredState {
             self.term_starts.retain(|start| start.index < entry.index);
             self.memberships.retain(|(index, _)| *index < entry.index);
         }
-        if self.term_starts.last().is_none_or(|start| start.term != entry.term) {
+        if self
+            .term_starts
+            .last()
+            .is_none_or(|start| start.term != entry.term)
+        {
             self.term_starts.push(entry.position());
         }
         if let EntryPayload::ConfigChange(membership) = &entry.payload {
@@ -77,7 +83,10 @@ impl StoredState {
     /// Takes note that the log now begins after `base`.
     pub fn note_base(&mut self, base: Base) {
         let first = base.last_included.index.next();
-        let covering = self.term_starts.iter().rposition(|start| start.index <= first);
+        let covering = self
+            .term_starts
+            .iter()
+            .rposition(|start| start.index <= first);
         self.term_starts.drain(..covering.unwrap_or(0));
         if let Some(start) = self.term_starts.first_mut() {
             start.index = start.index.max(first);

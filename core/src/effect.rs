@@ -1,0 +1,114 @@
+//! Everything a node wants done.
+//!
+//! A driver carries the effects of a step out in the order of the list, and need not wait for one
+//! before it begins the next: the core itself withholds whatever must not be said before a save is
+//! on disk, until the driver brings [`Saved`](crate::event::Event::Saved). So a leader's entries
+//! are on the wire and on their way to its disk at once (diss. §10.2.1), while a vote or an
+//! acknowledgement is not in any list before it is durable.
+
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::event::{LogReader, ProposalId, ReadId};
+use crate::message::Message;
+use crate::stored::{Save, SaveId};
+use crate::types::{Index, NodeId};
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Store this durably, after all earlier saves, then bring
+    /// [`Saved`](crate::event::Event::Saved). If that fails, stop the node: what its disk holds is
+    /// no longer known.
+    Save {
+        /// Counts up by one.
+        id: SaveId,
+        /// What to store.
+        save: Save,
+    },
+    /// Send this message. It may be lost.
+    Send(Message),
+    /// Read entries from storage, then bring [`LogRead`](crate::event::Event::LogRead). They are
+    /// on disk.
+    ReadLog {
+        /// What for; at most one read is outstanding for each.
+        reader: LogReader,
+        /// The first index.
+        first: Index,
+        /// The last index.
+        last: Index,
+        /// Stop after the entry that reaches this weight; bring at least one.
+        max_bytes: usize,
+    },
+    /// Apply these committed entries to the state machine, then bring
+    /// [`Applied`](crate::event::Event::Applied). At most one is outstanding. The entries are on
+    /// this server's disk.
+    Apply {
+        /// The entries after those applied last, contiguous.
+        entries: Arc<[Entry]>,
+    },
+    /// Answers [`Initialize`](crate::event::Event::Initialize); when it is `Ok`, the configuration
+    /// is on disk.
+    Initialized(Result<(), InitializeError>),
+    /// Answers [`Propose`](crate::event::Event::Propose): the index of the first command's entry,
+    /// or why none of the commands will ever be in the log.
+    Proposed {
+        /// The batch.
+        id: ProposalId,
+        /// The first index; the others follow it.
+        result: Result<Index, ProposeError>,
+    },
+    /// Entries up to here are committed: they will be applied, here and everywhere (§5.4).
+    Committed {
+        /// The commit index.
+        index: Index,
+    },
+    /// This node leads no longer. What becomes of the entries it proposed beyond the commit index
+    /// is not known.
+    LeadershipLost,
+    /// Answers [`Read`](crate::event::Event::Read): the state machine now holds everything that
+    /// was committed when the read arrived.
+    ReadReady {
+        /// The read.
+        id: ReadId,
+    },
+    /// Answers [`Read`](crate::event::Event::Read): this node can't serve it.
+    ReadRefused {
+        /// The read.
+        id: ReadId,
+        /// The leader, if one is known.
+        leader: Option<NodeId>,
+    },
+    /// A peer said something that no correct server says. It was dropped and changed nothing.
+    Violation {
+        /// The peer.
+        from: NodeId,
+        /// What it said.
+        what: &'static str,
+    },
+}
+
+/// Why a cluster can't be formed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitializeError {
+    /// The node has a configuration or entries already.
+    #[error("this node already belongs to a cluster")]
+    AlreadyInitialized,
+    /// The configuration does not have this node among its voters.
+    #[error("this node is not a voter of the given configuration")]
+    NotAVoter,
+}
+
+/// Why no command of a batch was accepted. All of these mean: surely not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Only the leader accepts proposals.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// The leader, if one is known.
+        leader: Option<NodeId>,
+    },
+    /// The leader has as many uncommitted bytes as it may have.
+    #[error("too many bytes await commitment")]
+    Overloaded,
+}

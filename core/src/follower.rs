@@ -1,0 +1,167 @@
+//! The follower: answers leaders and candidates, and waits (§5.2, §5.3).
+
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
+use crate::node::Node;
+use crate::types::{Index, LogPosition, NodeId, Time};
+
+/// What only a follower has.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    /// The leader of the current term, once heard.
+    pub(crate) leader: Option<NodeId>,
+    /// When the leader was heard last.
+    pub(crate) last_contact: Option<Time>,
+    /// When to start an election; never, without a vote.
+    pub(crate) deadline: Option<Time>,
+    /// The log is the leader's up to here.
+    verified: Index,
+    /// The last index acknowledged to the leader.
+    acknowledged: Index,
+    /// The leader's latest round.
+    round: u64,
+    /// Whether the leader is owed an answer even if there is no more to acknowledge.
+    answer_due: bool,
+}
+
+impl Follower {
+    pub(crate) fn new(leader: Option<NodeId>, deadline: Option<Time>) -> Follower {
+        Follower {
+            leader,
+            last_contact: None,
+            deadline,
+            verified: Index::ZERO,
+            acknowledged: Index::ZERO,
+            round: 0,
+            answer_due: false,
+        }
+    }
+
+    /// AppendEntries RPC, receiver implementation 2 to 5 (Figure 2). The request is of the current
+    /// term (1).
+    pub(crate) fn on_append_entries(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        request: &AppendEntriesRequest,
+    ) {
+        if self.leader.is_some_and(|leader| leader != from) {
+            return node.violation(from, "a second leader in one term (§5.2)");
+        }
+        if !is_well_formed(request) {
+            return node.violation(
+                from,
+                "entries that are not contiguous or of impossible terms",
+            );
+        }
+        self.leader = Some(from);
+        self.last_contact = Some(node.now);
+        self.deadline = node.is_voter().then(|| node.election_deadline());
+        self.round = self.round.max(request.round);
+
+        // A leader has every committed entry (§5.4), so up to the commit index there is nothing
+        // to compare.
+        let prev = request.prev_log;
+        if prev.index > node.commit_index && !node.log.matches(prev) {
+            return self.reject(node, from, request);
+        }
+        let Some(last) = self.store(node, from, request) else {
+            return;
+        };
+        self.verified = self.verified.max(last);
+        // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new
+        // entry)": what lies beyond this request may not be the leader's.
+        node.commit(node.commit_index.max(request.leader_commit.min(last)));
+    }
+
+    /// "If an existing entry conflicts with a new one (same index but different terms), delete the
+    /// existing entry and all that follow it. Append any new entries not already in the log."
+    /// Returns the last index of the request, unless it contradicts what is committed.
+    fn store(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        request: &AppendEntriesRequest,
+    ) -> Option<Index> {
+        let is_known =
+            |entry: &&Entry| entry.index <= node.commit_index || node.log.matches(entry.position());
+        let known = request.entries.iter().take_while(is_known).count();
+        let contradicts = |index| node.log.term_at(index);
+        let committed = request.entries[..known]
+            .iter()
+            .map(|entry| entry.position())
+            .chain([request.prev_log]);
+        for position in committed {
+            if contradicts(position.index).is_some_and(|term| term != position.term) {
+                node.violation(from, "a leader that lacks a committed entry (§5.4)");
+                return None;
+            }
+        }
+        if known < request.entries.len() {
+            // The answer leaves once the entries are on disk; see `acknowledge`.
+            node.append(&request.entries, known);
+        } else {
+            self.answer_due = true;
+        }
+        Some(Index(
+            request.prev_log.index.0 + request.entries.len() as u64,
+        ))
+    }
+
+    /// "Reply false if log doesn't contain an entry at prevLogIndex whose term matches
+    /// prevLogTerm", and say where the logs may agree (§5.3, end).
+    fn reject(&mut self, node: &mut Node, from: NodeId, request: &AppendEntriesRequest) {
+        let hint = node.log.floor(request.prev_log);
+        let prev_log_index = request.prev_log.index;
+        let response = AppendEntriesResponse {
+            term: node.current_term(),
+            round: self.round,
+            outcome: AppendOutcome::Conflict {
+                prev_log_index,
+                hint,
+            },
+        };
+        node.promise(from, MessageBody::AppendEntriesResponse(response));
+    }
+
+    /// Tells the leader how much of its log is on this server's disk, at the end of each step in
+    /// which that grew, or in which the leader asked.
+    pub(crate) fn acknowledge(&mut self, node: &mut Node) {
+        let Some(leader) = self.leader else { return };
+        let match_index = self.verified.min(node.log.durable());
+        if !self.answer_due && match_index <= self.acknowledged {
+            return;
+        }
+        self.answer_due = false;
+        self.acknowledged = self.acknowledged.max(match_index);
+        let response = AppendEntriesResponse {
+            term: node.current_term(),
+            round: self.round,
+            outcome: AppendOutcome::Matched { match_index },
+        };
+        node.promise(leader, MessageBody::AppendEntriesResponse(response));
+    }
+
+    /// Whether a leader was heard within the shortest election timeout: then this server does not
+    /// vote (diss. §4.2.3).
+    pub(crate) fn hears_leader(&self, node: &Node) -> bool {
+        let heard = |at: Time| node.now.since(at) < node.config.election_timeout;
+        self.leader.is_some() && self.last_contact.is_some_and(heard)
+    }
+}
+
+/// Whether the entries follow each other and their terms can be: they never fall, and none is
+/// later than the leader's.
+fn is_well_formed(request: &AppendEntriesRequest) -> bool {
+    let mut last = request.prev_log;
+    for entry in Arc::as_ref(&request.entries) {
+        let follows = entry.index.0.checked_sub(1) == Some(last.index.0);
+        if !follows || entry.term < last.term || entry.term.0 == 0 {
+            return false;
+        }
+        last = entry.position();
+    }
+    last.term <= request.term
+}

@@ -1,0 +1,326 @@
+//! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::effect::{Effect, ProposeError};
+use crate::entry::{Entry, EntryPayload};
+use crate::event::{LogReader, ReadId};
+use crate::log::Found;
+use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
+use crate::node::Node;
+use crate::progress::{Pace, Progress};
+use crate::reads::Reads;
+use crate::types::{Index, LogPosition, NodeId, Time};
+
+/// What only a leader has (Figure 2, "Volatile state on leaders").
+#[derive(Debug)]
+pub(crate) struct Leader {
+    progress: BTreeMap<NodeId, Progress>,
+    /// The first entry of this leader's term.
+    term_start: Index,
+    /// Rounds of heartbeats begun so far.
+    round: u64,
+    heartbeat_at: Time,
+    check_quorum_at: Time,
+    reads: Reads,
+    /// The last index and the weight of each batch of proposals that is not committed.
+    uncommitted: VecDeque<(Index, usize)>,
+    uncommitted_bytes: usize,
+}
+
+impl Leader {
+    /// Takes office: "upon election: send initial empty AppendEntries RPCs to each server", and
+    /// append an entry of the new term, with which those of earlier terms will be committed (§8).
+    pub(crate) fn new(node: &mut Node) -> Leader {
+        let last = node.log.last().index;
+        let peers = node.peers().into_iter();
+        let mut leader = Leader {
+            progress: peers
+                .map(|id| (id, Progress::new(last.next(), node.now)))
+                .collect(),
+            term_start: last.next(),
+            round: 0,
+            heartbeat_at: node.now,
+            check_quorum_at: node.now + node.config.election_timeout,
+            reads: Reads::default(),
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+        };
+        // Servers that were not told of the cluster learn its first configuration from the log.
+        let first = match node.membership() {
+            Some((Index::ZERO, membership)) if last == Index::ZERO => {
+                EntryPayload::ConfigChange(Arc::clone(membership))
+            }
+            _ => EntryPayload::Blank,
+        };
+        leader.append(node, [first]);
+        leader
+    }
+
+    fn append(
+        &mut self,
+        node: &mut Node,
+        payloads: impl IntoIterator<Item = EntryPayload>,
+    ) -> Index {
+        let (term, first) = (node.current_term(), node.log.last().index.next());
+        let number = |(n, payload)| Entry {
+            term,
+            index: Index(first.0 + n),
+            payload,
+        };
+        let entries: Arc<[Entry]> = (0..).zip(payloads).map(number).collect();
+        let bytes = entries.iter().map(Entry::weight).sum();
+        self.uncommitted
+            .push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
+        self.uncommitted_bytes += bytes;
+        node.append(&entries, 0);
+        first
+    }
+
+    /// "If command received from client: append entry to local log" (Figure 2).
+    pub(crate) fn propose(
+        &mut self,
+        node: &mut Node,
+        commands: Vec<Bytes>,
+    ) -> Result<Index, ProposeError> {
+        if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
+            return Err(ProposeError::Overloaded);
+        }
+        if commands.is_empty() {
+            return Ok(node.log.last().index.next());
+        }
+        Ok(self.append(node, commands.into_iter().map(EntryPayload::Normal)))
+    }
+
+    pub(crate) fn read(&mut self, id: ReadId) {
+        self.reads.arrived(id);
+    }
+
+    /// An answer of the current term.
+    pub(crate) fn on_append_entries_response(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        response: &AppendEntriesResponse,
+    ) {
+        let Some(progress) = self.progress.get_mut(&from) else {
+            return;
+        };
+        progress.last_contact = node.now;
+        match response.outcome {
+            AppendOutcome::Matched { match_index } if match_index > node.log.last().index => {
+                return node.violation(from, "acknowledges entries that were never sent");
+            }
+            AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
+            AppendOutcome::Conflict {
+                prev_log_index,
+                hint,
+            } => {
+                let agree = node.log.floor(hint).index;
+                progress.on_conflict(prev_log_index, agree);
+            }
+        }
+        progress.round = progress.round.max(response.round.min(self.round));
+    }
+
+    /// Entries came from storage for a follower that is far behind.
+    pub(crate) fn on_read(&mut self, node: &mut Node, to: NodeId, entries: &Arc<[Entry]>) {
+        let Some(progress) = self.progress.get_mut(&to) else {
+            return;
+        };
+        progress.reading = false;
+        // They are of use if they are what the follower lacks now, and still in the log.
+        let fits = entries
+            .first()
+            .is_some_and(|first| first.index == progress.next_index)
+            && entries
+                .last()
+                .is_some_and(|last| node.log.matches(last.position()));
+        if fits && progress.may_send(&node.config) {
+            send_entries(node, to, progress, Arc::clone(entries), self.round);
+        }
+    }
+
+    pub(crate) fn on_unreachable(&mut self, peer: NodeId) {
+        if let Some(progress) = self.progress.get_mut(&peer) {
+            progress.on_unreachable();
+        }
+    }
+
+    pub(crate) fn deadline(&self, node: &Node) -> Time {
+        match node.config.check_quorum {
+            true => self.heartbeat_at.min(self.check_quorum_at),
+            false => self.heartbeat_at,
+        }
+    }
+
+    /// Sends heartbeats when they are due. Returns whether a majority still follows.
+    #[must_use]
+    pub(crate) fn on_timeout(&mut self, node: &mut Node) -> bool {
+        if node.config.check_quorum && node.now >= self.check_quorum_at {
+            let heard = self.heard_by_quorum(node);
+            if node.now.since(heard) >= node.config.election_timeout {
+                return false;
+            }
+            self.check_quorum_at = heard + node.config.election_timeout;
+        }
+        if node.now >= self.heartbeat_at {
+            self.heartbeat_at = node.now + node.config.heartbeat_interval;
+            self.round += 1;
+            for (to, progress) in &mut self.progress {
+                // An unanswered probe is taken for lost.
+                if let Pace::Probe { waiting } = &mut progress.pace {
+                    *waiting = false;
+                }
+                send_append(node, *to, progress.next_index, Arc::new([]), self.round);
+            }
+        }
+        true
+    }
+
+    /// The latest moment by which a majority had been heard, this server counted as heard now.
+    fn heard_by_quorum(&self, node: &Node) -> Time {
+        let heard = |id| match self.progress.get(&id) {
+            Some(progress) => progress.last_contact,
+            None => node.now,
+        };
+        node.membership()
+            .map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
+    }
+
+    /// Ends a step: commits what a majority has, and sends what followers lack.
+    pub(crate) fn finish_step(&mut self, node: &mut Node) {
+        self.commit(node);
+        let may_read = node.commit_index >= self.term_start;
+        if may_read && self.reads.begin_round(self.round + 1, node.commit_index) {
+            self.round += 1;
+            // Apart from entries, whose answers wait for the follower's disk.
+            for to in node.other_voters() {
+                if let Some(progress) = self.progress.get(&to) {
+                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
+                }
+            }
+        }
+        self.replicate(node);
+        self.confirm_reads(node);
+    }
+
+    /// "If there exists an N such that N > commitIndex, a majority of matchIndex[i] >= N, and
+    /// log[N].term == currentTerm: set commitIndex = N" (§5.3, §5.4).
+    fn commit(&mut self, node: &mut Node) {
+        let Some((_, membership)) = node.membership() else {
+            return;
+        };
+        let stored = |id| match self.progress.get(&id) {
+            Some(progress) => progress.match_index,
+            None if id == node.id => node.log.durable(),
+            None => Index::ZERO,
+        };
+        let index = membership.reached_by_quorum(stored);
+        // "Only log entries from the leader's current term are committed by counting replicas"
+        // (§5.4.2); those start at `term_start`.
+        if index > node.commit_index && index >= self.term_start {
+            node.commit(index);
+        }
+        while let Some((_, bytes)) = self
+            .uncommitted
+            .pop_front_if(|(last, _)| *last <= node.commit_index)
+        {
+            self.uncommitted_bytes -= bytes;
+        }
+    }
+
+    /// "If last log index >= nextIndex for a follower: send AppendEntries RPC with log entries
+    /// starting at nextIndex" (Figure 2), as far as the window allows.
+    fn replicate(&mut self, node: &mut Node) {
+        // Followers that keep up lack the same entries, which are then shared.
+        let mut shared: Option<Arc<[Entry]>> = None;
+        for (to, progress) in &mut self.progress {
+            let last = node.log.last().index;
+            while progress.next_index <= last && progress.may_send(&node.config) {
+                let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
+                let same = shared
+                    .as_ref()
+                    .filter(|run| run[0].index == first)
+                    .map(Arc::clone);
+                let found = match same {
+                    Some(entries) => Found::InMemory(entries),
+                    None => node.log.entries(first, last, max_bytes),
+                };
+                match found {
+                    Found::InMemory(entries) => {
+                        shared = Some(Arc::clone(&entries));
+                        send_entries(node, *to, progress, entries, self.round);
+                    }
+                    Found::OnDisk => {
+                        progress.reading = true;
+                        let reader = LogReader::Follower(*to);
+                        // What is not on this disk yet is in memory, and sent from there.
+                        let last = last.min(node.log.durable());
+                        node.effect(Effect::ReadLog {
+                            reader,
+                            first,
+                            last,
+                            max_bytes,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn confirm_reads(&mut self, node: &mut Node) {
+        let confirmed = |id| match self.progress.get(&id) {
+            Some(progress) => progress.round,
+            None => self.round,
+        };
+        let round = node
+            .membership()
+            .map(|(_, members)| members.reached_by_quorum(confirmed));
+        for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
+            node.effect(Effect::ReadReady { id });
+        }
+    }
+
+    /// Leaves office: what was promised to clients can't be kept.
+    pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
+        node.effect(Effect::LeadershipLost);
+        for id in self.reads.drain() {
+            node.effect(Effect::ReadRefused { id, leader });
+        }
+    }
+}
+
+fn send_entries(
+    node: &mut Node,
+    to: NodeId,
+    progress: &mut Progress,
+    entries: Arc<[Entry]>,
+    round: u64,
+) {
+    let Some(last) = entries.last().map(|entry| entry.index) else {
+        return;
+    };
+    let weight = entries.iter().map(Entry::weight).sum();
+    send_append(node, to, progress.next_index, entries, round);
+    progress.sent(last, weight);
+}
+
+fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
+    // Without the term there is no honest request: the entry before is compacted, and only a
+    // snapshot could help this follower.
+    let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
+        return;
+    };
+    let request = AppendEntriesRequest {
+        term: node.current_term(),
+        prev_log,
+        entries,
+        leader_commit: node.commit_index,
+        round,
+    };
+    node.send(to, MessageBody::AppendEntriesRequest(request));
+}

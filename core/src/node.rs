@@ -1,0 +1,377 @@
+//! What a server has in every role: Figure 2's state, and what the current step wants done.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::effect::Effect;
+use crate::entry::{Entry, EntryPayload};
+use crate::event::LogReader;
+use crate::log::{Found, Log};
+use crate::membership::Membership;
+use crate::message::{Message, MessageBody};
+use crate::random::Random;
+use crate::stored::{Base, Save, SaveId, StoredState};
+use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
+
+/// The part of a server that all roles share.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) config: Config,
+    pub(crate) random: Random,
+    pub(crate) now: Time,
+
+    // Persistent state on all servers.
+    hard_state: HardState,
+    pub(crate) log: Log,
+
+    // Volatile state on all servers.
+    pub(crate) commit_index: Index,
+    pub(crate) last_applied: Index,
+
+    /// Each configuration with the index from which it holds, the latest last (§6).
+    memberships: Vec<(Index, Arc<Membership>)>,
+    /// The last entry handed to the state machine; beyond `last_applied` while it works.
+    applying: Index,
+    reading_to_apply: bool,
+
+    saving: Save,
+    last_save: SaveId,
+    /// The last save that holds a term and vote, until it is on disk.
+    hard_state_save: Option<SaveId>,
+    /// What may not be said before a save is on disk.
+    withheld: VecDeque<(SaveId, Effect)>,
+    /// What this step says that depends on what is on disk.
+    promises: Vec<Effect>,
+    effects: Vec<Effect>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        id: NodeId,
+        group: GroupId,
+        config: Config,
+        stored: &StoredState,
+        now: Time,
+    ) -> Node {
+        let start = stored.base.last_included.index.max(stored.last_applied);
+        assert!(
+            start <= stored.last_log.index,
+            "the state machine is ahead of the log"
+        );
+        let base = stored.base.membership.clone();
+        let base = base.map(|membership| (stored.base.last_included.index, membership));
+        Node {
+            id,
+            group,
+            random: Random::new(config.seed),
+            config,
+            now,
+            hard_state: stored.hard_state,
+            log: Log::new(stored),
+            commit_index: start,
+            last_applied: start,
+            memberships: base
+                .into_iter()
+                .chain(stored.memberships.iter().cloned())
+                .collect(),
+            applying: start,
+            reading_to_apply: false,
+            saving: Save::default(),
+            last_save: SaveId(0),
+            hard_state_save: None,
+            withheld: VecDeque::new(),
+            promises: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    pub(crate) fn current_term(&self) -> Term {
+        self.hard_state.current_term
+    }
+
+    pub(crate) fn voted_for(&self) -> Option<NodeId> {
+        self.hard_state.voted_for
+    }
+
+    /// Enters a later term, in which nobody has this server's vote yet.
+    pub(crate) fn enter_term(&mut self, term: Term) {
+        assert!(
+            term > self.current_term(),
+            "current_term increases monotonically (Figure 2)"
+        );
+        self.save_hard_state(HardState {
+            current_term: term,
+            voted_for: None,
+        });
+        // Answers of an earlier term are of no use to anyone.
+        let is_answer = |effect: &Effect| matches!(effect, Effect::Send(_));
+        self.withheld.retain(|(_, effect)| !is_answer(effect));
+        self.promises.retain(|effect| !is_answer(effect));
+    }
+
+    /// Gives the vote of the current term.
+    pub(crate) fn vote_for(&mut self, candidate: NodeId) {
+        let vote = self.hard_state.voted_for;
+        assert!(
+            vote.is_none_or(|id| id == candidate),
+            "one vote in a term (§5.2)"
+        );
+        if vote.is_none() {
+            self.save_hard_state(HardState {
+                voted_for: Some(candidate),
+                ..self.hard_state
+            });
+        }
+    }
+
+    fn save_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+        self.saving.hard_state = Some(hard_state);
+    }
+
+    /// Whether the current term and vote are on disk.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        self.saving.hard_state.is_none() && self.hard_state_save.is_none()
+    }
+
+    /// Appends entries of which the first is `entries[from]`; what they overlap is gone.
+    pub(crate) fn append(&mut self, entries: &Arc<[Entry]>, from: usize) {
+        let run = match from {
+            0 => Arc::clone(entries),
+            _ => Arc::from(&entries[from..]),
+        };
+        let Some(first) = run.first().map(|entry| entry.index) else {
+            return;
+        };
+        assert!(
+            first > self.commit_index,
+            "a committed entry is never overwritten (§5.4)"
+        );
+        self.memberships
+            .retain(|(index, _)| *index < first || *index == Index::ZERO);
+        self.log.append(&run);
+        for entry in run.iter() {
+            if let EntryPayload::ConfigChange(membership) = &entry.payload {
+                // A server uses the latest configuration in its log, committed or not (§6).
+                self.memberships.push((entry.index, Arc::clone(membership)));
+            }
+        }
+        self.saving.entries.push(run);
+    }
+
+    /// Gives a pristine server its first configuration.
+    pub(crate) fn initialize(&mut self, membership: Membership) {
+        let membership = Arc::new(membership);
+        self.memberships
+            .push((Index::ZERO, Arc::clone(&membership)));
+        let base = Base {
+            membership: Some(membership),
+            ..Base::default()
+        };
+        self.saving.base = Some(base);
+    }
+
+    /// Whether these entries begin the log of a cluster that was formed of other members than this
+    /// server was told.
+    pub(crate) fn is_other_cluster(&self, entries: &[Entry]) -> bool {
+        match (entries.first(), self.membership()) {
+            (
+                Some(Entry {
+                    index: Index(1),
+                    payload,
+                    ..
+                }),
+                Some((Index::ZERO, mine)),
+            ) => *payload != EntryPayload::ConfigChange(Arc::clone(mine)),
+            _ => false,
+        }
+    }
+
+    /// The configuration in force, and the index from which it holds.
+    pub(crate) fn membership(&self) -> Option<&(Index, Arc<Membership>)> {
+        self.memberships.last()
+    }
+
+    pub(crate) fn is_voter(&self) -> bool {
+        self.membership()
+            .is_some_and(|(_, membership)| membership.is_voter(self.id))
+    }
+
+    /// All members but this server.
+    pub(crate) fn peers(&self) -> Vec<NodeId> {
+        let members = self
+            .membership()
+            .map(|(_, membership)| membership.members());
+        let ids = members
+            .into_iter()
+            .flat_map(|members| members.keys().copied());
+        ids.filter(|id| *id != self.id).collect()
+    }
+
+    /// The voters but this server.
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
+        let Some((_, membership)) = self.membership() else {
+            return Vec::new();
+        };
+        self.peers()
+            .into_iter()
+            .filter(|id| membership.is_voter(*id))
+            .collect()
+    }
+
+    pub(crate) fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        self.membership()
+            .is_some_and(|(_, membership)| membership.is_quorum(holds))
+    }
+
+    /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2).
+    pub(crate) fn election_deadline(&mut self) -> Time {
+        self.now + self.random.timeout(self.config.election_timeout)
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Says something that holds whatever this server's disk does.
+    pub(crate) fn send(&mut self, to: NodeId, body: MessageBody) {
+        let message = Message {
+            group: self.group,
+            from: self.id,
+            to,
+            body,
+        };
+        self.effects.push(Effect::Send(message));
+    }
+
+    /// Says something that this server must not forget: it leaves once the term and vote, and all
+    /// that this step saves, are on disk ("before responding to RPCs", Figure 2).
+    pub(crate) fn promise(&mut self, to: NodeId, body: MessageBody) {
+        let message = Message {
+            group: self.group,
+            from: self.id,
+            to,
+            body,
+        };
+        self.promises.push(Effect::Send(message));
+    }
+
+    pub(crate) fn promise_effect(&mut self, effect: Effect) {
+        self.promises.push(effect);
+    }
+
+    pub(crate) fn violation(&mut self, from: NodeId, what: &'static str) {
+        self.effects.push(Effect::Violation { from, what });
+    }
+
+    /// Raises the commit index.
+    pub(crate) fn commit(&mut self, index: Index) {
+        assert!(
+            index >= self.commit_index,
+            "commit_index increases monotonically (Figure 2)"
+        );
+        assert!(
+            index <= self.log.last().index,
+            "only entries in the log are committed"
+        );
+        if index > self.commit_index {
+            self.commit_index = index;
+            self.effects.push(Effect::Committed { index });
+        }
+    }
+
+    pub(crate) fn on_saved(&mut self, id: SaveId) {
+        assert!(id <= self.last_save, "a save that was never asked for");
+        self.log.saved(id);
+        if self.hard_state_save.is_some_and(|save| save <= id) {
+            self.hard_state_save = None;
+        }
+        while let Some((_, effect)) = self.withheld.pop_front_if(|(save, _)| *save <= id) {
+            self.effects.push(effect);
+        }
+    }
+
+    pub(crate) fn on_applied(&mut self, index: Index) {
+        assert!(
+            index > self.last_applied && index <= self.applying,
+            "entries are applied once, in order: {index} after {}",
+            self.last_applied
+        );
+        self.last_applied = index;
+    }
+
+    /// Entries came from storage to be applied.
+    pub(crate) fn on_read_to_apply(&mut self, entries: Arc<[Entry]>) {
+        self.reading_to_apply = false;
+        let Some(last) = entries.last().map(|entry| entry.index) else {
+            return;
+        };
+        let first = last.0 + 1 - entries.len() as u64;
+        let applies = self.applying == self.last_applied && first == self.applying.next().0;
+        if applies && last <= self.commit_index {
+            self.applying = last;
+            self.effects.push(Effect::Apply { entries });
+        }
+    }
+
+    /// Hands committed entries to the state machine, in order, one batch at a time (§5.3).
+    fn apply_committed(&mut self) {
+        // Entries that are committed elsewhere but not on this disk yet wait: a state machine that
+        // survives a crash must not be ahead of its log.
+        let until = self.commit_index.min(self.log.durable());
+        let idle = self.applying == self.last_applied && !self.reading_to_apply;
+        if !idle || until <= self.last_applied {
+            return;
+        }
+        let (first, max_bytes) = (self.applying.next(), self.config.max_apply_bytes);
+        match self.log.entries(first, until, max_bytes) {
+            Found::InMemory(entries) => {
+                self.applying = Index(self.applying.0 + entries.len() as u64);
+                self.effects.push(Effect::Apply { entries });
+            }
+            Found::OnDisk => {
+                self.reading_to_apply = true;
+                let reader = LogReader::StateMachine;
+                self.effects.push(Effect::ReadLog {
+                    reader,
+                    first,
+                    last: until,
+                    max_bytes,
+                });
+            }
+        }
+    }
+
+    /// Ends a step: turns what it stored into one save, and lets out what may be said.
+    pub(crate) fn finish_step(&mut self) -> Vec<Effect> {
+        if self.saving != Save::default() {
+            self.last_save = SaveId(self.last_save.0 + 1);
+            let (id, save) = (self.last_save, std::mem::take(&mut self.saving));
+            if save.hard_state.is_some() || save.base.is_some() {
+                self.hard_state_save = Some(id);
+            }
+            for run in &save.entries {
+                if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                    self.log.saving(id, first.index, last.index);
+                }
+            }
+            self.effects.push(Effect::Save { id, save });
+        }
+        let promises = std::mem::take(&mut self.promises);
+        match self.hard_state_save {
+            Some(id) => self
+                .withheld
+                .extend(promises.into_iter().map(|effect| (id, effect))),
+            None => self.effects.extend(promises),
+        }
+        self.apply_committed();
+        self.log.evict(self.config.recent_entries_bytes);
+        assert!(
+            self.last_applied <= self.commit_index,
+            "only committed entries are applied"
+        );
+        std::mem::take(&mut self.effects)
+    }
+}

@@ -1,0 +1,195 @@
+//! One follower in the leader's eyes.
+//!
+//! ```text
+//!            a Matched response               a Conflict, or the link broke
+//!   Probe ------------------------> Replicate -------------------------> Probe
+//!   one request, then wait          a window of requests, unanswered
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::config::Config;
+use crate::types::{Index, Time};
+
+/// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The next entry to send.
+    pub(crate) next_index: Index,
+    /// The last entry known to be on the follower's disk.
+    pub(crate) match_index: Index,
+    /// How entries go to it.
+    pub(crate) pace: Pace,
+    /// When it was heard last in this leader's term.
+    pub(crate) last_contact: Time,
+    /// The latest round that it has confirmed.
+    pub(crate) round: u64,
+    /// Whether entries for it are being read from storage.
+    pub(crate) reading: bool,
+}
+
+/// How entries go to a follower.
+#[derive(Debug)]
+pub(crate) enum Pace {
+    /// It is not known where the logs agree: one request at a time.
+    Probe {
+        /// Whether a request is unanswered.
+        waiting: bool,
+    },
+    /// The logs agree: requests follow each other unanswered, up to the window.
+    Replicate {
+        /// The last index and the weight of each unanswered request.
+        in_flight: VecDeque<(Index, usize)>,
+        /// The sum of the weights.
+        bytes: usize,
+    },
+}
+
+impl Progress {
+    /// A follower at the begin of a leader's term: `next_index` is the leader's last index + 1.
+    pub(crate) fn new(next_index: Index, now: Time) -> Progress {
+        Progress {
+            next_index,
+            match_index: Index::ZERO,
+            pace: Pace::Probe { waiting: false },
+            last_contact: now,
+            round: 0,
+            reading: false,
+        }
+    }
+
+    /// Whether another request with entries may go out.
+    pub(crate) fn may_send(&self, config: &Config) -> bool {
+        !self.reading
+            && match &self.pace {
+                Pace::Probe { waiting } => !waiting,
+                Pace::Replicate { in_flight, bytes } => {
+                    in_flight.len() < config.max_in_flight_appends
+                        && *bytes < config.max_in_flight_bytes
+                }
+            }
+    }
+
+    /// Takes note of a request with entries up to `last`.
+    pub(crate) fn sent(&mut self, last: Index, weight: usize) {
+        match &mut self.pace {
+            Pace::Probe { waiting } => *waiting = true,
+            Pace::Replicate { in_flight, bytes } => {
+                in_flight.push_back((last, weight));
+                *bytes += weight;
+                self.next_index = last.next();
+            }
+        }
+    }
+
+    /// The follower's log is the leader's up to here. Old news changes nothing.
+    pub(crate) fn on_matched(&mut self, index: Index) {
+        self.match_index = self.match_index.max(index);
+        match &mut self.pace {
+            Pace::Probe { .. } => {
+                self.next_index = self.match_index.next();
+                self.pace = Pace::Replicate {
+                    in_flight: VecDeque::new(),
+                    bytes: 0,
+                };
+            }
+            Pace::Replicate { in_flight, bytes } => {
+                while let Some((last, weight)) = in_flight.front().copied()
+                    && last <= self.match_index
+                {
+                    in_flight.pop_front();
+                    *bytes -= weight;
+                }
+                self.next_index = self.next_index.max(self.match_index.next());
+            }
+        }
+    }
+
+    /// The follower has no entry like the leader's at `rejected`; the leader's log and its own may
+    /// agree up to `agree`. Answers to questions no longer asked change nothing.
+    pub(crate) fn on_conflict(&mut self, rejected: Index, agree: Index) {
+        let asked = match &self.pace {
+            Pace::Probe { .. } => rejected == self.next_index.prev(),
+            Pace::Replicate { .. } => rejected < self.next_index,
+        };
+        if asked && rejected > self.match_index {
+            self.next_index = agree.next().min(rejected).max(self.match_index.next());
+            self.pace = Pace::Probe { waiting: false };
+        }
+    }
+
+    /// What was on its way may be lost.
+    pub(crate) fn on_unreachable(&mut self) {
+        if let Pace::Replicate { .. } = self.pace {
+            self.next_index = self.match_index.next();
+            self.pace = Pace::Probe { waiting: true };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replicating(next_index: u64) -> Progress {
+        let mut progress = Progress::new(Index(next_index), Time(0));
+        progress.on_matched(Index(next_index - 1));
+        progress
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_requests_and_bytes_and_freed_by_any_later_answer() {
+        let config = Config {
+            max_in_flight_appends: 3,
+            max_in_flight_bytes: 100,
+            ..Config::default()
+        };
+        let mut progress = replicating(1);
+        for last in 1..=3 {
+            assert!(progress.may_send(&config));
+            progress.sent(Index(last), 1);
+        }
+        assert!(!progress.may_send(&config), "three requests are out");
+        progress.on_matched(Index(2));
+        assert!(progress.may_send(&config));
+        progress.sent(Index(4), 100);
+        assert!(!progress.may_send(&config), "a hundred bytes are out");
+        progress.on_matched(Index(4));
+        assert!(progress.may_send(&config));
+    }
+
+    #[test]
+    fn answers_that_come_late_or_twice_move_nothing_back() {
+        let mut progress = replicating(5);
+        progress.sent(Index(9), 1);
+        progress.on_matched(Index(9));
+        progress.on_matched(Index(6));
+        assert_eq!(
+            (progress.match_index, progress.next_index),
+            (Index(9), Index(10))
+        );
+        progress.on_conflict(Index(4), Index(2));
+        progress.on_conflict(Index(12), Index(2));
+        assert_eq!(
+            (progress.match_index, progress.next_index),
+            (Index(9), Index(10))
+        );
+        assert!(matches!(progress.pace, Pace::Replicate { .. }));
+    }
+
+    #[test]
+    fn a_conflict_sends_the_leader_back_to_probing_where_the_logs_may_agree() {
+        let mut progress = replicating(5);
+        progress.sent(Index(9), 1);
+        progress.on_conflict(Index(9), Index(6));
+        assert_eq!(progress.next_index, Index(7));
+        assert!(matches!(progress.pace, Pace::Probe { waiting: false }));
+        progress.sent(Index(9), 1);
+        progress.on_conflict(Index(9), Index(6));
+        assert_eq!(
+            progress.next_index,
+            Index(7),
+            "the same answer again is no news"
+        );
+    }
+}
