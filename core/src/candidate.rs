@@ -35,22 +35,12 @@ impl Candidate {
             VoteKind::PreVote => node.current_term().next(),
             VoteKind::Vote | VoteKind::Transfer => node.current_term(),
         };
-        let request = VoteRequest {
-            term,
-            last_log: node.log.last(),
-            kind,
-            round,
-        };
+        let request = VoteRequest { term, last_log: node.log.last(), kind, round };
         for voter in node.other_voters() {
             node.promise(voter, MessageBody::VoteRequest(request));
         }
         let deadline = node.election_deadline();
-        Candidate {
-            kind,
-            round,
-            votes: BTreeMap::new(),
-            deadline,
-        }
+        Candidate { kind, round, votes: BTreeMap::new(), deadline }
     }
 
     /// Counts an answer, if it is one to this ballot; a voter's first answer stands.

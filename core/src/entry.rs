@@ -37,10 +37,7 @@ impl Entry {
     /// The entry's term and index.
     #[must_use]
     pub fn position(&self) -> LogPosition {
-        LogPosition {
-            term: self.term,
-            index: self.index,
-        }
+        LogPosition { term: self.term, index: self.index }
     }
 
     /// What the entry weighs against the limits on messages and memory, in bytes.

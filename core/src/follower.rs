@@ -51,10 +51,7 @@ impl Follower {
             return node.violation(from, "a second leader in one term (§5.2)");
         }
         if !is_well_formed(request) {
-            return node.violation(
-                from,
-                "entries that are not contiguous or of impossible terms",
-            );
+            return node.violation(from, "entries that are not contiguous or of impossible terms");
         }
         self.leader = Some(from);
         self.last_contact = Some(node.now);
@@ -88,16 +85,12 @@ impl Follower {
         let is_known =
             |entry: &&Entry| entry.index <= node.commit_index || node.log.matches(entry.position());
         let known = request.entries.iter().take_while(is_known).count();
-        let contradicts = |index| node.log.term_at(index);
-        let committed = request.entries[..known]
-            .iter()
-            .map(|entry| entry.position())
-            .chain([request.prev_log]);
-        for position in committed {
-            if contradicts(position.index).is_some_and(|term| term != position.term) {
-                node.violation(from, "a leader that lacks a committed entry (§5.4)");
-                return None;
-            }
+        let mut agreed =
+            request.entries[..known].iter().map(Entry::position).chain([request.prev_log]);
+        let differs = |at: LogPosition| node.log.term_at(at.index).is_some_and(|t| t != at.term);
+        if agreed.any(differs) {
+            node.violation(from, "a leader that lacks a committed entry (§5.4)");
+            return None;
         }
         if known < request.entries.len() {
             // The answer leaves once the entries are on disk; see `acknowledge`.
@@ -105,9 +98,7 @@ impl Follower {
         } else {
             self.answer_due = true;
         }
-        Some(Index(
-            request.prev_log.index.0 + request.entries.len() as u64,
-        ))
+        Some(Index(request.prev_log.index.0 + request.entries.len() as u64))
     }
 
     /// "Reply false if log doesn't contain an entry at prevLogIndex whose term matches
@@ -118,10 +109,7 @@ impl Follower {
         let response = AppendEntriesResponse {
             term: node.current_term(),
             round: self.round,
-            outcome: AppendOutcome::Conflict {
-                prev_log_index,
-                hint,
-            },
+            outcome: AppendOutcome::Conflict { prev_log_index, hint },
         };
         node.promise(from, MessageBody::AppendEntriesResponse(response));
     }

@@ -38,9 +38,7 @@ impl Leader {
         let last = node.log.last().index;
         let peers = node.peers().into_iter();
         let mut leader = Leader {
-            progress: peers
-                .map(|id| (id, Progress::new(last.next(), node.now)))
-                .collect(),
+            progress: peers.map(|id| (id, Progress::new(last.next(), node.now))).collect(),
             term_start: last.next(),
             round: 0,
             heartbeat_at: node.now,
@@ -66,15 +64,10 @@ impl Leader {
         payloads: impl IntoIterator<Item = EntryPayload>,
     ) -> Index {
         let (term, first) = (node.current_term(), node.log.last().index.next());
-        let number = |(n, payload)| Entry {
-            term,
-            index: Index(first.0 + n),
-            payload,
-        };
+        let number = |(n, payload)| Entry { term, index: Index(first.0 + n), payload };
         let entries: Arc<[Entry]> = (0..).zip(payloads).map(number).collect();
         let bytes = entries.iter().map(Entry::weight).sum();
-        self.uncommitted
-            .push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
+        self.uncommitted.push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
         self.uncommitted_bytes += bytes;
         node.append(&entries, 0);
         first
@@ -115,10 +108,7 @@ impl Leader {
                 return node.violation(from, "acknowledges entries that were never sent");
             }
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
-            AppendOutcome::Conflict {
-                prev_log_index,
-                hint,
-            } => {
+            AppendOutcome::Conflict { prev_log_index, hint } => {
                 let agree = node.log.floor(hint).index;
                 progress.on_conflict(prev_log_index, agree);
             }
@@ -133,12 +123,8 @@ impl Leader {
         };
         progress.reading = false;
         // They are of use if they are what the follower lacks now, and still in the log.
-        let fits = entries
-            .first()
-            .is_some_and(|first| first.index == progress.next_index)
-            && entries
-                .last()
-                .is_some_and(|last| node.log.matches(last.position()));
+        let fits = entries.first().is_some_and(|first| first.index == progress.next_index)
+            && entries.last().is_some_and(|last| node.log.matches(last.position()));
         if fits && progress.may_send(&node.config) {
             send_entries(node, to, progress, Arc::clone(entries), self.round);
         }
@@ -187,8 +173,7 @@ impl Leader {
             Some(progress) => progress.last_contact,
             None => node.now,
         };
-        node.membership()
-            .map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
+        node.membership().map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
     }
 
     /// Ends a step: commits what a majority has, and sends what followers lack.
@@ -225,9 +210,8 @@ impl Leader {
         if index > node.commit_index && index >= self.term_start {
             node.commit(index);
         }
-        while let Some((_, bytes)) = self
-            .uncommitted
-            .pop_front_if(|(last, _)| *last <= node.commit_index)
+        while let Some((_, bytes)) =
+            self.uncommitted.pop_front_if(|(last, _)| *last <= node.commit_index)
         {
             self.uncommitted_bytes -= bytes;
         }
@@ -242,10 +226,7 @@ impl Leader {
             let last = node.log.last().index;
             while progress.next_index <= last && progress.may_send(&node.config) {
                 let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
-                let same = shared
-                    .as_ref()
-                    .filter(|run| run[0].index == first)
-                    .map(Arc::clone);
+                let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
                     Some(entries) => Found::InMemory(entries),
                     None => node.log.entries(first, last, max_bytes),
@@ -260,12 +241,7 @@ impl Leader {
                         let reader = LogReader::Follower(*to);
                         // What is not on this disk yet is in memory, and sent from there.
                         let last = last.min(node.log.durable());
-                        node.effect(Effect::ReadLog {
-                            reader,
-                            first,
-                            last,
-                            max_bytes,
-                        });
+                        node.effect(Effect::ReadLog { reader, first, last, max_bytes });
                     }
                 }
             }
@@ -277,9 +253,7 @@ impl Leader {
             Some(progress) => progress.round,
             None => self.round,
         };
-        let round = node
-            .membership()
-            .map(|(_, members)| members.reached_by_quorum(confirmed));
+        let round = node.membership().map(|(_, members)| members.reached_by_quorum(confirmed));
         for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
             node.effect(Effect::ReadReady { id });
         }

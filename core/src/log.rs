@@ -73,9 +73,7 @@ impl Log {
         if index < self.base.index || index > self.last.index {
             return None;
         }
-        let after = self
-            .term_starts
-            .partition_point(|start| start.index <= index);
+        let after = self.term_starts.partition_point(|start| start.index <= index);
         after.checked_sub(1).map(|run| self.term_starts[run].term)
     }
 
@@ -99,10 +97,7 @@ impl Log {
                 continue;
             }
             if start.term <= position.term {
-                return LogPosition {
-                    term: start.term,
-                    index,
-                };
+                return LogPosition { term: start.term, index };
             }
             index = start.index.prev();
         }
@@ -140,10 +135,7 @@ impl Log {
         }
         self.durable = self.durable.min(first.prev());
         let last = first.prev();
-        let term = self
-            .term_starts
-            .last()
-            .map_or(self.base.term, |start| start.term);
+        let term = self.term_starts.last().map_or(self.base.term, |start| start.term);
         self.last = LogPosition { term, index: last };
     }
 
@@ -155,12 +147,7 @@ impl Log {
     /// Takes note that this save and all before it are on disk. Entries that a later save is about
     /// to overwrite don't count: what is acknowledged is the log as it is now.
     pub(crate) fn saved(&mut self, id: SaveId) {
-        while let Some(saving) = self
-            .saving
-            .front()
-            .copied()
-            .filter(|saving| saving.id <= id)
-        {
+        while let Some(saving) = self.saving.front().copied().filter(|saving| saving.id <= id) {
             self.saving.pop_front();
             let overwritten = self.saving.iter().map(|later| later.first).min();
             let last = overwritten.map_or(saving.last, |first| saving.last.min(first.prev()));
@@ -191,10 +178,7 @@ impl Log {
     /// Forgets the oldest entries in memory beyond this weight, as far as they are on disk.
     pub(crate) fn evict(&mut self, max_bytes: usize) {
         while self.window_bytes > max_bytes
-            && let Some(oldest) = self
-                .window
-                .front()
-                .filter(|oldest| oldest.index <= self.durable)
+            && let Some(oldest) = self.window.front().filter(|oldest| oldest.index <= self.durable)
         {
             self.window_bytes -= oldest.weight();
             self.window.pop_front();
@@ -236,11 +220,7 @@ mod tests {
         log.saved(SaveId(1));
         assert_eq!(log.durable(), Index(1));
         log.saved(SaveId(2));
-        assert_eq!(
-            log.durable(),
-            Index(1),
-            "index 2 of term 2 is not the log's index 2"
-        );
+        assert_eq!(log.durable(), Index(1), "index 2 of term 2 is not the log's index 2");
         log.saved(SaveId(3));
         assert_eq!(log.durable(), Index(3));
     }
@@ -253,10 +233,7 @@ mod tests {
             Found::OnDisk => panic!("all entries are in memory"),
         };
         let one = Entry::OVERHEAD;
-        assert_eq!(
-            [count(0), count(one), count(2 * one - 1), count(2 * one)],
-            [1, 1, 1, 2]
-        );
+        assert_eq!([count(0), count(one), count(2 * one - 1), count(2 * one)], [1, 1, 1, 2]);
         assert_eq!(count(usize::MAX), 3);
     }
 
@@ -264,23 +241,13 @@ mod tests {
     fn only_durable_entries_are_evicted() {
         let mut log = log_of(&[1, 1, 1]);
         log.evict(0);
-        assert!(matches!(
-            log.entries(Index(1), Index(1), 1),
-            Found::InMemory(_)
-        ));
+        assert!(matches!(log.entries(Index(1), Index(1), 1), Found::InMemory(_)));
         log.saving(SaveId(1), Index(1), Index(2));
         log.saved(SaveId(1));
         log.evict(0);
         assert!(matches!(log.entries(Index(2), Index(2), 1), Found::OnDisk));
-        assert!(matches!(
-            log.entries(Index(3), Index(3), 1),
-            Found::InMemory(_)
-        ));
-        assert_eq!(
-            log.term_at(Index(1)),
-            Some(Term(1)),
-            "terms outlive the window"
-        );
+        assert!(matches!(log.entries(Index(3), Index(3), 1), Found::InMemory(_)));
+        assert_eq!(log.term_at(Index(1)), Some(Term(1)), "terms outlive the window");
     }
 
     proptest! {

@@ -21,10 +21,7 @@ pub struct Address {
 impl Address {
     /// An address from its parts.
     pub fn new(rpc: impl Into<String>, client: impl Into<String>) -> Address {
-        Address {
-            rpc: rpc.into(),
-            client: client.into(),
-        }
+        Address { rpc: rpc.into(), client: client.into() }
     }
 }
 
@@ -73,10 +70,7 @@ impl Membership {
     ) -> Result<Membership, MembershipError> {
         let voters: BTreeSet<NodeId> = voters.into_iter().collect();
         let addresses: BTreeMap<NodeId, Address> = members.into_iter().collect();
-        for set in [Some(&voters), voters_outgoing.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        for set in [Some(&voters), voters_outgoing.as_ref()].into_iter().flatten() {
             if set.is_empty() {
                 return Err(MembershipError::NoVoter);
             }
@@ -84,11 +78,7 @@ impl Membership {
                 return Err(MembershipError::UnknownVoter(*id));
             }
         }
-        Ok(Membership {
-            voters,
-            voters_outgoing,
-            addresses,
-        })
+        Ok(Membership { voters, voters_outgoing, addresses })
     }
 
     /// The voters; while joint, those of the new configuration.
@@ -123,10 +113,7 @@ impl Membership {
 
     /// The members that have no vote.
     pub fn non_voters(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.addresses
-            .keys()
-            .copied()
-            .filter(|id| !self.is_voter(*id))
+        self.addresses.keys().copied().filter(|id| !self.is_voter(*id))
     }
 
     /// Whether those for whom `holds` is true are a majority (of both configurations while joint).
@@ -155,16 +142,11 @@ impl Membership {
     /// What it weighs against the limits on messages and memory, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let addresses = self
-            .addresses
-            .values()
-            .map(|a| a.rpc.len() + a.client.len() + 32);
+        let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
         addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
     }
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
-        [Some(&self.voters), self.voters_outgoing.as_ref()]
-            .into_iter()
-            .flatten()
+        [Some(&self.voters), self.voters_outgoing.as_ref()].into_iter().flatten()
     }
 }

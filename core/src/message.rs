@@ -147,34 +147,19 @@ impl fmt::Display for MessageBody {
                 m.round
             ),
             MessageBody::AppendEntriesResponse(m) => {
-                write!(
-                    f,
-                    "AppendEntriesResponse term={} round={} ",
-                    m.term, m.round
-                )?;
+                write!(f, "AppendEntriesResponse term={} round={} ", m.term, m.round)?;
                 match m.outcome {
                     AppendOutcome::Matched { match_index } => write!(f, "match={match_index}"),
-                    AppendOutcome::Conflict {
-                        prev_log_index,
-                        hint,
-                    } => {
+                    AppendOutcome::Conflict { prev_log_index, hint } => {
                         write!(f, "conflict={prev_log_index} hint={hint}")
                     }
                 }
             }
             MessageBody::VoteRequest(m) => {
-                write!(
-                    f,
-                    "VoteRequest {:?} term={} last={}",
-                    m.kind, m.term, m.last_log
-                )
+                write!(f, "VoteRequest {:?} term={} last={}", m.kind, m.term, m.last_log)
             }
             MessageBody::VoteResponse(m) => {
-                write!(
-                    f,
-                    "VoteResponse {:?} term={} granted={}",
-                    m.kind, m.term, m.vote_granted
-                )
+                write!(f, "VoteResponse {:?} term={} granted={}", m.kind, m.term, m.vote_granted)
             }
         }
     }

@@ -56,10 +56,7 @@ impl Node {
         now: Time,
     ) -> Node {
         let start = stored.base.last_included.index.max(stored.last_applied);
-        assert!(
-            start <= stored.last_log.index,
-            "the state machine is ahead of the log"
-        );
+        assert!(start <= stored.last_log.index, "the state machine is ahead of the log");
         let base = stored.base.membership.clone();
         let base = base.map(|membership| (stored.base.last_included.index, membership));
         Node {
@@ -72,10 +69,7 @@ impl Node {
             log: Log::new(stored),
             commit_index: start,
             last_applied: start,
-            memberships: base
-                .into_iter()
-                .chain(stored.memberships.iter().cloned())
-                .collect(),
+            memberships: base.into_iter().chain(stored.memberships.iter().cloned()).collect(),
             applying: start,
             reading_to_apply: false,
             saving: Save::default(),
@@ -97,14 +91,8 @@ impl Node {
 
     /// Enters a later term, in which nobody has this server's vote yet.
     pub(crate) fn enter_term(&mut self, term: Term) {
-        assert!(
-            term > self.current_term(),
-            "current_term increases monotonically (Figure 2)"
-        );
-        self.save_hard_state(HardState {
-            current_term: term,
-            voted_for: None,
-        });
+        assert!(term > self.current_term(), "current_term increases monotonically (Figure 2)");
+        self.save_hard_state(HardState { current_term: term, voted_for: None });
         // Answers of an earlier term are of no use to anyone.
         let is_answer = |effect: &Effect| matches!(effect, Effect::Send(_));
         self.withheld.retain(|(_, effect)| !is_answer(effect));
@@ -114,15 +102,9 @@ impl Node {
     /// Gives the vote of the current term.
     pub(crate) fn vote_for(&mut self, candidate: NodeId) {
         let vote = self.hard_state.voted_for;
-        assert!(
-            vote.is_none_or(|id| id == candidate),
-            "one vote in a term (§5.2)"
-        );
+        assert!(vote.is_none_or(|id| id == candidate), "one vote in a term (§5.2)");
         if vote.is_none() {
-            self.save_hard_state(HardState {
-                voted_for: Some(candidate),
-                ..self.hard_state
-            });
+            self.save_hard_state(HardState { voted_for: Some(candidate), ..self.hard_state });
         }
     }
 
@@ -145,12 +127,8 @@ impl Node {
         let Some(first) = run.first().map(|entry| entry.index) else {
             return;
         };
-        assert!(
-            first > self.commit_index,
-            "a committed entry is never overwritten (§5.4)"
-        );
-        self.memberships
-            .retain(|(index, _)| *index < first || *index == Index::ZERO);
+        assert!(first > self.commit_index, "a committed entry is never overwritten (§5.4)");
+        self.memberships.retain(|(index, _)| *index < first || *index == Index::ZERO);
         self.log.append(&run);
         for entry in run.iter() {
             if let EntryPayload::ConfigChange(membership) = &entry.payload {
@@ -164,12 +142,8 @@ impl Node {
     /// Gives a pristine server its first configuration.
     pub(crate) fn initialize(&mut self, membership: Membership) {
         let membership = Arc::new(membership);
-        self.memberships
-            .push((Index::ZERO, Arc::clone(&membership)));
-        let base = Base {
-            membership: Some(membership),
-            ..Base::default()
-        };
+        self.memberships.push((Index::ZERO, Arc::clone(&membership)));
+        let base = Base { membership: Some(membership), ..Base::default() };
         self.saving.base = Some(base);
     }
 
@@ -177,14 +151,9 @@ impl Node {
     /// server was told.
     pub(crate) fn is_other_cluster(&self, entries: &[Entry]) -> bool {
         match (entries.first(), self.membership()) {
-            (
-                Some(Entry {
-                    index: Index(1),
-                    payload,
-                    ..
-                }),
-                Some((Index::ZERO, mine)),
-            ) => *payload != EntryPayload::ConfigChange(Arc::clone(mine)),
+            (Some(Entry { index: Index(1), payload, .. }), Some((Index::ZERO, mine))) => {
+                *payload != EntryPayload::ConfigChange(Arc::clone(mine))
+            }
             _ => false,
         }
     }
@@ -195,18 +164,13 @@ impl Node {
     }
 
     pub(crate) fn is_voter(&self) -> bool {
-        self.membership()
-            .is_some_and(|(_, membership)| membership.is_voter(self.id))
+        self.membership().is_some_and(|(_, membership)| membership.is_voter(self.id))
     }
 
     /// All members but this server.
     pub(crate) fn peers(&self) -> Vec<NodeId> {
-        let members = self
-            .membership()
-            .map(|(_, membership)| membership.members());
-        let ids = members
-            .into_iter()
-            .flat_map(|members| members.keys().copied());
+        let members = self.membership().map(|(_, membership)| membership.members());
+        let ids = members.into_iter().flat_map(|members| members.keys().copied());
         ids.filter(|id| *id != self.id).collect()
     }
 
@@ -215,15 +179,11 @@ impl Node {
         let Some((_, membership)) = self.membership() else {
             return Vec::new();
         };
-        self.peers()
-            .into_iter()
-            .filter(|id| membership.is_voter(*id))
-            .collect()
+        self.peers().into_iter().filter(|id| membership.is_voter(*id)).collect()
     }
 
     pub(crate) fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
-        self.membership()
-            .is_some_and(|(_, membership)| membership.is_quorum(holds))
+        self.membership().is_some_and(|(_, membership)| membership.is_quorum(holds))
     }
 
     /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2).
@@ -237,24 +197,14 @@ impl Node {
 
     /// Says something that holds whatever this server's disk does.
     pub(crate) fn send(&mut self, to: NodeId, body: MessageBody) {
-        let message = Message {
-            group: self.group,
-            from: self.id,
-            to,
-            body,
-        };
+        let message = Message { group: self.group, from: self.id, to, body };
         self.effects.push(Effect::Send(message));
     }
 
     /// Says something that this server must not forget: it leaves once the term and vote, and all
     /// that this step saves, are on disk ("before responding to RPCs", Figure 2).
     pub(crate) fn promise(&mut self, to: NodeId, body: MessageBody) {
-        let message = Message {
-            group: self.group,
-            from: self.id,
-            to,
-            body,
-        };
+        let message = Message { group: self.group, from: self.id, to, body };
         self.promises.push(Effect::Send(message));
     }
 
@@ -268,14 +218,8 @@ impl Node {
 
     /// Raises the commit index.
     pub(crate) fn commit(&mut self, index: Index) {
-        assert!(
-            index >= self.commit_index,
-            "commit_index increases monotonically (Figure 2)"
-        );
-        assert!(
-            index <= self.log.last().index,
-            "only entries in the log are committed"
-        );
+        assert!(index >= self.commit_index, "commit_index increases monotonically (Figure 2)");
+        assert!(index <= self.log.last().index, "only entries in the log are committed");
         if index > self.commit_index {
             self.commit_index = index;
             self.effects.push(Effect::Committed { index });
@@ -334,12 +278,7 @@ impl Node {
             Found::OnDisk => {
                 self.reading_to_apply = true;
                 let reader = LogReader::StateMachine;
-                self.effects.push(Effect::ReadLog {
-                    reader,
-                    first,
-                    last: until,
-                    max_bytes,
-                });
+                self.effects.push(Effect::ReadLog { reader, first, last: until, max_bytes });
             }
         }
     }
@@ -361,17 +300,12 @@ impl Node {
         }
         let promises = std::mem::take(&mut self.promises);
         match self.hard_state_save {
-            Some(id) => self
-                .withheld
-                .extend(promises.into_iter().map(|effect| (id, effect))),
+            Some(id) => self.withheld.extend(promises.into_iter().map(|effect| (id, effect))),
             None => self.effects.extend(promises),
         }
         self.apply_committed();
         self.log.evict(self.config.recent_entries_bytes);
-        assert!(
-            self.last_applied <= self.commit_index,
-            "only committed entries are applied"
-        );
+        assert!(self.last_applied <= self.commit_index, "only committed entries are applied");
         std::mem::take(&mut self.effects)
     }
 }

@@ -88,10 +88,7 @@ impl Progress {
         match &mut self.pace {
             Pace::Probe { .. } => {
                 self.next_index = self.match_index.next();
-                self.pace = Pace::Replicate {
-                    in_flight: VecDeque::new(),
-                    bytes: 0,
-                };
+                self.pace = Pace::Replicate { in_flight: VecDeque::new(), bytes: 0 };
             }
             Pace::Replicate { in_flight, bytes } => {
                 while let Some((last, weight)) = in_flight.front().copied()
@@ -139,11 +136,8 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded_in_requests_and_bytes_and_freed_by_any_later_answer() {
-        let config = Config {
-            max_in_flight_appends: 3,
-            max_in_flight_bytes: 100,
-            ..Config::default()
-        };
+        let config =
+            Config { max_in_flight_appends: 3, max_in_flight_bytes: 100, ..Config::default() };
         let mut progress = replicating(1);
         for last in 1..=3 {
             assert!(progress.may_send(&config));
@@ -164,16 +158,10 @@ mod tests {
         progress.sent(Index(9), 1);
         progress.on_matched(Index(9));
         progress.on_matched(Index(6));
-        assert_eq!(
-            (progress.match_index, progress.next_index),
-            (Index(9), Index(10))
-        );
+        assert_eq!((progress.match_index, progress.next_index), (Index(9), Index(10)));
         progress.on_conflict(Index(4), Index(2));
         progress.on_conflict(Index(12), Index(2));
-        assert_eq!(
-            (progress.match_index, progress.next_index),
-            (Index(9), Index(10))
-        );
+        assert_eq!((progress.match_index, progress.next_index), (Index(9), Index(10)));
         assert!(matches!(progress.pace, Pace::Replicate { .. }));
     }
 
@@ -186,10 +174,6 @@ mod tests {
         assert!(matches!(progress.pace, Pace::Probe { waiting: false }));
         progress.sent(Index(9), 1);
         progress.on_conflict(Index(9), Index(6));
-        assert_eq!(
-            progress.next_index,
-            Index(7),
-            "the same answer again is no news"
-        );
+        assert_eq!(progress.next_index, Index(7), "the same answer again is no news");
     }
 }

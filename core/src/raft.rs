@@ -54,11 +54,7 @@ impl Raft {
     ) -> Raft {
         let mut node = Node::new(id, group, config, stored, now);
         let deadline = node.is_voter().then(|| node.election_deadline());
-        Raft {
-            node,
-            role: Role::Follower(Follower::new(None, deadline)),
-            trace: None,
-        }
+        Raft { node, role: Role::Follower(Follower::new(None, deadline)), trace: None }
     }
 
     /// Calls `hook` with one line after each event.
@@ -76,15 +72,8 @@ impl Raft {
             let summary = self.trace.is_some().then(|| event.summary());
             self.on_event(event);
             if let Some(event) = summary {
-                let line = TraceLine {
-                    time: self.node.now,
-                    event,
-                    status: self.status(),
-                };
-                self.trace
-                    .as_mut()
-                    .into_iter()
-                    .for_each(|hook| hook(line.clone()));
+                let line = TraceLine { time: self.node.now, event, status: self.status() };
+                self.trace.as_mut().into_iter().for_each(|hook| hook(line.clone()));
             }
         }
         match &mut self.role {
@@ -151,9 +140,7 @@ impl Raft {
             Event::Propose { id, commands } => {
                 let result = match &mut self.role {
                     Role::Leader(leader) => leader.propose(&mut self.node, commands),
-                    _ => Err(ProposeError::NotLeader {
-                        leader: self.leader(),
-                    }),
+                    _ => Err(ProposeError::NotLeader { leader: self.leader() }),
                 };
                 self.node.effect(Effect::Proposed { id, result });
             }
@@ -207,10 +194,7 @@ impl Raft {
     }
 
     fn on_timeout(&mut self) {
-        if self
-            .deadline()
-            .is_none_or(|deadline| self.node.now < deadline)
-        {
+        if self.deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
         }
         match &mut self.role {
@@ -237,12 +221,7 @@ impl Raft {
     }
 
     fn on_message(&mut self, message: Message) {
-        let Message {
-            group,
-            from,
-            to,
-            body,
-        } = message;
+        let Message { group, from, to, body } = message;
         if group != self.node.group || to != self.node.id || from == self.node.id {
             return self.node.violation(from, "a message for another server");
         }
@@ -320,9 +299,7 @@ impl Raft {
             // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
             Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(from)),
             Role::Leader(_) => {
-                return self
-                    .node
-                    .violation(from, "a second leader in one term (§5.2)");
+                return self.node.violation(from, "a second leader in one term (§5.2)");
             }
         }
         if let Role::Follower(follower) = &mut self.role {
@@ -336,13 +313,9 @@ impl Raft {
         let response = AppendEntriesResponse {
             term: self.node.current_term(),
             round: 0,
-            outcome: AppendOutcome::Conflict {
-                prev_log_index,
-                hint: LogPosition::ZERO,
-            },
+            outcome: AppendOutcome::Conflict { prev_log_index, hint: LogPosition::ZERO },
         };
-        self.node
-            .promise(from, MessageBody::AppendEntriesResponse(response));
+        self.node.promise(from, MessageBody::AppendEntriesResponse(response));
     }
 
     /// RequestVote RPC, receiver implementation (Figure 2).
@@ -379,12 +352,7 @@ impl Raft {
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => self.node.current_term(),
         };
         let VoteRequest { kind, round, .. } = *request;
-        let response = VoteResponse {
-            term,
-            kind,
-            round,
-            vote_granted,
-        };
+        let response = VoteResponse { term, kind, round, vote_granted };
         self.node.promise(to, MessageBody::VoteResponse(response));
     }
 
@@ -443,11 +411,7 @@ impl Raft {
     }
 
     fn become_leader(&mut self) {
-        assert_eq!(
-            self.node.voted_for(),
-            Some(self.node.id),
-            "a leader voted for itself (§5.2)"
-        );
+        assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
         let leader = Leader::new(&mut self.node);
         self.role = Role::Leader(leader);
     }

@@ -26,9 +26,7 @@ impl Random {
 
     /// A duration uniform in `[shortest, 2 * shortest)`.
     pub fn timeout(&mut self, shortest: Duration) -> Duration {
-        let nanos = u64::try_from(shortest.as_nanos())
-            .unwrap_or(u64::MAX / 2)
-            .max(1);
+        let nanos = u64::try_from(shortest.as_nanos()).unwrap_or(u64::MAX / 2).max(1);
         // The product's upper half is the draw scaled to the range, without a modulo's bias.
         let scaled = (u128::from(self.next_u64()) * u128::from(nanos)) >> 64;
         shortest + Duration::from_nanos(scaled as u64)
@@ -43,14 +41,7 @@ mod tests {
     fn the_numbers_of_a_seed_are_pinned() {
         let mut random = Random::new(1234567);
         let first: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
-        assert_eq!(
-            first,
-            [
-                6457827717110365317,
-                3203168211198807973,
-                9817491932198370423
-            ]
-        );
+        assert_eq!(first, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }
 
     #[test]
@@ -63,9 +54,6 @@ mod tests {
             assert!(timeout >= shortest && timeout < shortest * 2, "{timeout:?}");
             tenths[((timeout - shortest).as_micros() / 10_000) as usize] += 1;
         }
-        assert!(
-            tenths.iter().all(|count| (800..1200).contains(count)),
-            "{tenths:?}"
-        );
+        assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
     }
 }

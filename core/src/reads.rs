@@ -34,11 +34,7 @@ impl Reads {
     pub(crate) fn begin_round(&mut self, round: u64, read_index: Index) -> bool {
         let arrived = std::mem::take(&mut self.arrived);
         let any = !arrived.is_empty();
-        self.waiting.extend(arrived.into_iter().map(|id| Waiting {
-            id,
-            round,
-            read_index,
-        }));
+        self.waiting.extend(arrived.into_iter().map(|id| Waiting { id, round, read_index }));
         any
     }
 
@@ -46,18 +42,12 @@ impl Reads {
     pub(crate) fn ready(&mut self, confirmed: u64, last_applied: Index) -> Vec<ReadId> {
         let is_ready =
             |read: &mut Waiting| read.round <= confirmed && read.read_index <= last_applied;
-        std::iter::from_fn(|| self.waiting.pop_front_if(is_ready))
-            .map(|read| read.id)
-            .collect()
+        std::iter::from_fn(|| self.waiting.pop_front_if(is_ready)).map(|read| read.id).collect()
     }
 
     /// All reads, answered by nobody now.
     pub(crate) fn drain(&mut self) -> Vec<ReadId> {
         let waiting = std::mem::take(&mut self.waiting);
-        waiting
-            .into_iter()
-            .map(|read| read.id)
-            .chain(std::mem::take(&mut self.arrived))
-            .collect()
+        waiting.into_iter().map(|read| read.id).chain(std::mem::take(&mut self.arrived)).collect()
     }
 }

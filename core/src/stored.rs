@@ -67,11 +67,7 @@ impl StoredState {
             self.term_starts.retain(|start| start.index < entry.index);
             self.memberships.retain(|(index, _)| *index < entry.index);
         }
-        if self
-            .term_starts
-            .last()
-            .is_none_or(|start| start.term != entry.term)
-        {
+        if self.term_starts.last().is_none_or(|start| start.term != entry.term) {
             self.term_starts.push(entry.position());
         }
         if let EntryPayload::ConfigChange(membership) = &entry.payload {
@@ -83,10 +79,7 @@ impl StoredState {
     /// Takes note that the log now begins after `base`.
     pub fn note_base(&mut self, base: Base) {
         let first = base.last_included.index.next();
-        let covering = self
-            .term_starts
-            .iter()
-            .rposition(|start| start.index <= first);
+        let covering = self.term_starts.iter().rposition(|start| start.index <= first);
         self.term_starts.drain(..covering.unwrap_or(0));
         if let Some(start) = self.term_starts.first_mut() {
             start.index = start.index.max(first);

@@ -60,18 +60,12 @@ pub struct LogPosition {
 
 impl LogPosition {
     /// The position before the first entry, on which all logs agree.
-    pub const ZERO: LogPosition = LogPosition {
-        term: Term::ZERO,
-        index: Index::ZERO,
-    };
+    pub const ZERO: LogPosition = LogPosition { term: Term::ZERO, index: Index::ZERO };
 
     /// A position from its parts.
     #[must_use]
     pub fn new(term: u64, index: u64) -> LogPosition {
-        LogPosition {
-            term: Term(term),
-            index: Index(index),
-        }
+        LogPosition { term: Term(term), index: Index(index) }
     }
 }
 
@@ -128,11 +122,6 @@ impl fmt::Display for LogPosition {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:06}",
-            self.0 / 1_000_000_000,
-            self.0 / 1_000 % 1_000_000
-        )
+        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
     }
 }
