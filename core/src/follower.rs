@@ -53,6 +53,9 @@ impl Follower {
         if !is_well_formed(request) {
             return node.violation(from, "entries that are not contiguous or of impossible terms");
         }
+        if node.is_other_cluster(&request.entries) {
+            return node.violation(from, "a cluster formed of other initial members");
+        }
         self.leader = Some(from);
         self.last_contact = Some(node.now);
         self.deadline = node.is_voter().then(|| node.election_deadline());
@@ -64,9 +67,7 @@ impl Follower {
         if prev.index > node.commit_index && !node.log.matches(prev) {
             return self.reject(node, from, request);
         }
-        let Some(last) = self.store(node, from, request) else {
-            return;
-        };
+        let Some(last) = self.store(node, from, request) else { return };
         self.verified = self.verified.max(last);
         // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new
         // entry)": what lies beyond this request may not be the leader's.
