@@ -152,7 +152,10 @@ impl Node {
     pub(crate) fn is_other_cluster(&self, entries: &[Entry]) -> bool {
         match (entries.first(), self.membership()) {
             (Some(Entry { index: Index(1), payload, .. }), Some((Index::ZERO, mine))) => {
-                *payload != EntryPayload::ConfigChange(Arc::clone(mine))
+                match payload {
+                    EntryPayload::ConfigChange(theirs) => theirs.voters() != mine.voters(),
+                    EntryPayload::Blank | EntryPayload::Normal(_) => true,
+                }
             }
             _ => false,
         }
