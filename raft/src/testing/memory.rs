@@ -3,7 +3,8 @@
 use actix::{Actor, Context, Handler, MessageResult};
 
 use crate::application::StateMachine;
-use crate::messages::{Entry, EntryPayload, Index};
+use crate::apply::apply_all;
+use crate::messages::{Entry, Index};
 use crate::storage::{Apply, GetInitialState, ReadLog, SaveLog, StorageError, StoredState};
 
 /// A log and a state machine in memory. It is lost with the actor, so a node on it must never be
@@ -84,28 +85,4 @@ impl<M: StateMachine + Unpin> Handler<Apply<M>> for MemoryStorage<M> {
     fn handle(&mut self, apply: Apply<M>, _: &mut Context<Self>) -> Self::Result {
         MessageResult(apply_all(&mut self.state_machine, &apply.entries))
     }
-}
-
-/// Applies entries to a state machine: what every storage does that holds one.
-pub(crate) fn apply_all<M: StateMachine>(
-    state_machine: &mut M,
-    entries: &[Entry],
-) -> Result<Vec<M::Response>, StorageError> {
-    let mut responses = Vec::with_capacity(entries.len());
-    for entry in entries {
-        match &entry.payload {
-            EntryPayload::Normal(bytes) => {
-                let command = M::decode(bytes.clone()).map_err(|error| {
-                    let index = entry.index;
-                    StorageError::new(format!("the entry at index {index} is no command: {error}"))
-                })?;
-                responses.push(state_machine.apply(entry.index, command));
-            }
-            EntryPayload::Blank | EntryPayload::ConfigChange(_) => {}
-        }
-    }
-    if let Some(last) = entries.last() {
-        state_machine.applied(last.index);
-    }
-    Ok(responses)
 }
