@@ -1,0 +1,152 @@
+//! Short words for what tests say over and over: messages, entries, positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::membership::{Address, Membership};
+use actix_raft_core::message::{
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody, VoteKind, VoteRequest,
+    VoteResponse,
+};
+use actix_raft_core::types::{Index, LogPosition, NodeId, Term};
+
+/// The shortest election timeout of all tests.
+pub const T: Duration = Duration::from_millis(100);
+pub const HEARTBEAT: Duration = Duration::from_millis(20);
+
+/// All of these members vote.
+pub fn voters(ids: impl IntoIterator<Item = u64>) -> Membership {
+    let ids: Vec<NodeId> = ids.into_iter().map(NodeId).collect();
+    let address = |id: &NodeId| (*id, Address::new(format!("server-{id}"), ""));
+    Membership::new(ids.clone(), ids.iter().map(address)).expect("there are voters")
+}
+
+/// An index and a term, as in "5@2".
+pub fn at(index: u64, term: u64) -> LogPosition {
+    LogPosition::new(term, index)
+}
+
+/// Commands in a row, one for each term, the first after `prev`.
+pub fn entries(prev: LogPosition, terms: &[u64]) -> Arc<[Entry]> {
+    let command = |(index, term): (u64, &u64)| Entry {
+        term: Term(*term),
+        index: Index(index),
+        payload: EntryPayload::Normal(format!("{index}@{term}").into()),
+    };
+    (prev.index.0.saturating_add(1)..).zip(terms).map(command).collect()
+}
+
+/// An AppendEntries request with commands of these terms.
+pub fn append(term: u64, prev: LogPosition, terms: &[u64], leader_commit: u64) -> MessageBody {
+    append_round(term, prev, terms, leader_commit, 1)
+}
+
+pub fn append_round(
+    term: u64,
+    prev_log: LogPosition,
+    terms: &[u64],
+    leader_commit: u64,
+    round: u64,
+) -> MessageBody {
+    append_entries(term, prev_log, entries(prev_log, terms), leader_commit, round)
+}
+
+pub fn append_entries(
+    term: u64,
+    prev_log: LogPosition,
+    entries: Arc<[Entry]>,
+    leader_commit: u64,
+    round: u64,
+) -> MessageBody {
+    let (term, leader_commit) = (Term(term), Index(leader_commit));
+    let request = AppendEntriesRequest { term, prev_log, entries, leader_commit, round };
+    MessageBody::AppendEntriesRequest(request)
+}
+
+pub fn matched(term: u64, round: u64, match_index: u64) -> MessageBody {
+    let outcome = AppendOutcome::Matched { match_index: Index(match_index) };
+    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), round, outcome })
+}
+
+pub fn conflict(term: u64, round: u64, prev_log_index: u64, hint: LogPosition) -> MessageBody {
+    let outcome = AppendOutcome::Conflict { prev_log_index: Index(prev_log_index), hint };
+    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), round, outcome })
+}
+
+pub fn ask(kind: VoteKind, term: u64, last_log: LogPosition) -> MessageBody {
+    MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round: 77 })
+}
+
+pub fn ask_vote(term: u64, last_log: LogPosition) -> MessageBody {
+    ask(VoteKind::Vote, term, last_log)
+}
+
+pub fn ask_pre_vote(term: u64, last_log: LogPosition) -> MessageBody {
+    ask(VoteKind::PreVote, term, last_log)
+}
+
+/// A yes or no to a request.
+pub fn answer(request: &VoteRequest, vote_granted: bool) -> MessageBody {
+    let VoteRequest { term, kind, round, .. } = *request;
+    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted })
+}
+
+/// Whether this is a granted vote.
+pub fn is_yes(body: &MessageBody) -> bool {
+    matches!(body, MessageBody::VoteResponse(VoteResponse { vote_granted: true, .. }))
+}
+
+pub fn is_no(body: &MessageBody) -> bool {
+    matches!(body, MessageBody::VoteResponse(VoteResponse { vote_granted: false, .. }))
+}
+
+/// What an AppendEntries response acknowledges.
+pub fn match_of(body: &MessageBody) -> Option<u64> {
+    match body {
+        MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+            outcome: AppendOutcome::Matched { match_index },
+            ..
+        }) => Some(match_index.0),
+        _ => None,
+    }
+}
+
+/// What an AppendEntries response found not to match, and where to look next.
+pub fn conflict_of(body: &MessageBody) -> Option<(u64, LogPosition)> {
+    match body {
+        MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+            outcome: AppendOutcome::Conflict { prev_log_index, hint },
+            ..
+        }) => Some((prev_log_index.0, *hint)),
+        _ => None,
+    }
+}
+
+pub fn is_append(body: &MessageBody) -> bool {
+    matches!(body, MessageBody::AppendEntriesRequest(_))
+}
+
+/// The AppendEntries request, if it is one.
+pub fn append_of(body: &MessageBody) -> Option<&AppendEntriesRequest> {
+    match body {
+        MessageBody::AppendEntriesRequest(request) => Some(request),
+        _ => None,
+    }
+}
+
+/// The request for a vote, if it is one.
+pub fn vote_request_of(body: &MessageBody) -> Option<VoteRequest> {
+    match body {
+        MessageBody::VoteRequest(request) => Some(*request),
+        _ => None,
+    }
+}
+
+/// The answer to a request for a vote, if it is one.
+pub fn vote_response_of(body: &MessageBody) -> Option<VoteResponse> {
+    match body {
+        MessageBody::VoteResponse(response) => Some(*response),
+        _ => None,
+    }
+}

@@ -1,0 +1,297 @@
+//! An established connection to a peer: requests and messages out, answers in.
+//!
+//! For each request this keeps whether any byte of it was handed to the connection. That decides
+//! how it ends if the link breaks: if none was, it is surely not done; otherwise perhaps.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use actix_raft_core::types::NodeId;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::codec::{Response, TooLarge, decode_response, encode_messages, encode_request};
+use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
+use crate::frame::FrameType;
+use crate::peer::{Batch, Peer};
+use crate::request::{RequestError, Waiting};
+use crate::shared::{Shared, WRITE_BATCH_BYTES};
+use crate::wire::Unanswered;
+
+/// Runs a link until it breaks or the peer's address changes. The queue survives it; what was
+/// taken from the queue does not.
+pub(crate) async fn run_link(
+    shared: &Shared,
+    peer: &Peer,
+    address: &str,
+    reader: &mut FrameReader<impl AsyncRead + Unpin>,
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> CloseReason {
+    let in_flight = InFlight::new(peer.id);
+    let reason = tokio::select! {
+        reason = read_answers(shared, reader, &in_flight) => reason,
+        reason = write_queue(shared, peer, address, writer, &in_flight) => reason,
+        () = peer.moved_from(address) => CloseReason::Readdressed,
+    };
+    in_flight.fail(&reason.to_string());
+    reason
+}
+
+async fn read_answers(
+    shared: &Shared,
+    reader: &mut FrameReader<impl AsyncRead + Unpin>,
+    in_flight: &InFlight,
+) -> CloseReason {
+    loop {
+        let read = async {
+            let frame = reader.next().await?;
+            match frame.frame_type {
+                FrameType::Response => {
+                    let response = decode_response(frame.body)?;
+                    if response.group != shared.config.group {
+                        let (from, to) = (in_flight.peer, shared.config.node_id);
+                        return Err(CloseReason::Misplaced { group: response.group, from, to });
+                    }
+                    in_flight.answer(response)
+                }
+                found @ (FrameType::Hello
+                | FrameType::HelloReply
+                | FrameType::Messages
+                | FrameType::Request) => Err(CloseReason::Unexpected { found }),
+            }
+        };
+        if let Err(reason) = read.await {
+            return reason;
+        }
+    }
+}
+
+async fn write_queue(
+    shared: &Shared,
+    peer: &Peer,
+    address: &str,
+    writer: &mut (impl AsyncWrite + Unpin),
+    in_flight: &InFlight,
+) -> CloseReason {
+    let mut buffer = BytesMut::new();
+    loop {
+        peer.wait_for_work().await;
+        let Some(batch) = peer.take(address, WRITE_BATCH_BYTES) else {
+            return CloseReason::Readdressed;
+        };
+        encode(shared, address, batch, &mut buffer, in_flight);
+        let handed = |bytes| in_flight.handed(bytes);
+        if let Err(reason) = write_all(writer, &buffer, shared.config.stall_timeout, handed).await {
+            return reason;
+        }
+        buffer.clear();
+        if buffer.capacity() > 2 * KEEP_BYTES {
+            buffer = BytesMut::new();
+        }
+    }
+}
+
+fn encode(
+    shared: &Shared,
+    address: &str,
+    batch: Batch,
+    buffer: &mut BytesMut,
+    in_flight: &InFlight,
+) {
+    let limit = shared.config.max_frame_bytes;
+    for error in encode_messages(&batch.messages, limit, buffer) {
+        // It would be sent again and again, so someone has to be told.
+        let what = format_args!("not sent to node {}: {error}", in_flight.peer);
+        shared.complaints.warn("message too large", address, what);
+    }
+    for (body, waiting) in batch.requests {
+        let start = buffer.len();
+        let id = in_flight.add(start, waiting);
+        if let Err(error) = encode_request(id, shared.config.group, body, limit, buffer) {
+            in_flight.too_large(id, error);
+        }
+    }
+}
+
+/// The requests on one connection that have no answer yet.
+struct InFlight {
+    peer: NodeId,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last_id: u64,
+    requests: HashMap<u64, Sent>,
+    /// Where in the buffer the requests not yet handed over start, ascending.
+    unwritten: VecDeque<(usize, u64)>,
+}
+
+struct Sent {
+    waiting: Waiting,
+    /// Whether any byte of it was handed to the connection.
+    handed: bool,
+}
+
+impl InFlight {
+    fn new(peer: NodeId) -> InFlight {
+        InFlight { peer, state: Mutex::default() }
+    }
+
+    /// Takes in a request that will start at `start` in the buffer to be written next.
+    fn add(&self, start: usize, waiting: Waiting) -> u64 {
+        self.with(|state| {
+            state.last_id += 1;
+            let id = state.last_id;
+            state.requests.insert(id, Sent { waiting, handed: false });
+            state.unwritten.push_back((start, id));
+            id
+        })
+    }
+
+    /// The first `bytes` of the buffer were handed to the connection.
+    fn handed(&self, bytes: usize) {
+        self.with(|state| {
+            while let Some((_, id)) = state.unwritten.pop_front_if(|(start, _)| *start < bytes) {
+                if let Some(sent) = state.requests.get_mut(&id) {
+                    sent.handed = true;
+                }
+            }
+        });
+    }
+
+    fn too_large(&self, id: u64, error: TooLarge) {
+        let removed = self.with(|state| {
+            state.unwritten.pop_back();
+            state.requests.remove(&id)
+        });
+        if let Some(sent) = removed {
+            let TooLarge { bytes, limit } = error;
+            sent.waiting.end(Err(RequestError::TooLarge { bytes, limit }));
+        }
+    }
+
+    fn answer(&self, response: Response) -> Result<(), CloseReason> {
+        let id = response.id;
+        let removed = self.with(|state| match state.requests.get(&id) {
+            Some(sent) if sent.handed => state.requests.remove(&id),
+            Some(_) | None => None,
+        });
+        let sent = removed.ok_or(CloseReason::UnknownRequest { id })?;
+        sent.waiting.end(self.result(response.result));
+        Ok(())
+    }
+
+    fn result(&self, result: Result<Bytes, Unanswered>) -> Result<Bytes, RequestError> {
+        let peer = self.peer;
+        let unknown = |reason: &str| RequestError::Unknown { peer, reason: reason.to_owned() };
+        result.map_err(|unanswered| match unanswered {
+            Unanswered::Overloaded => RequestError::Overloaded { peer },
+            Unanswered::Refused => RequestError::Refused { peer },
+            Unanswered::Lost => unknown("its answer was too large to send"),
+            Unanswered::Unspecified => unknown("it was not answered, for a reason unknown here"),
+        })
+    }
+
+    /// The link broke: ends every request, each according to how far it got.
+    fn fail(&self, reason: &str) {
+        let peer = self.peer;
+        let requests = self.with(|state| std::mem::take(&mut state.requests));
+        for sent in requests.into_values() {
+            if sent.handed {
+                let reason = reason.to_owned();
+                sent.waiting.end(Err(RequestError::Unknown { peer, reason }));
+            } else {
+                sent.waiting.not_sent(peer, reason);
+            }
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // Does nothing if the link broke; otherwise its task was stopped.
+        self.fail("the transport was shut down");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_raft_core::message::Message;
+    use actix_raft_core::types::GroupId;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, duplex, split};
+    use tokio::runtime::Handle;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::complaints::Complaints;
+    use crate::config::TransportConfig;
+    use crate::frame::HEADER_BYTES;
+    use crate::inbound::{Inbound, Responder};
+
+    struct NoOne;
+
+    impl Inbound for NoOne {
+        fn messages(&self, _: Vec<Message>) {}
+        fn request(&self, _: NodeId, _: Bytes, _: Responder) {}
+        fn unreachable(&self, _: NodeId) {}
+    }
+
+    /// Two requests of 1000 bytes each go into one buffer; the connection takes so many bytes of
+    /// it and then no more.
+    async fn ends(taken: usize) -> [Result<Bytes, RequestError>; 2] {
+        let config = TransportConfig::new("test", NodeId(1), GroupId(7));
+        let peer = Peer::new(NodeId(2), "a", &config);
+        let shared = Shared {
+            config,
+            inbound: Arc::new(NoOne),
+            complaints: Complaints::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        };
+        let body = || Bytes::from(vec![0; 1000]);
+        let answers = [peer.request("a", body()).unwrap(), peer.request("a", body()).unwrap()];
+        let (near, mut far) = duplex(1);
+        let (reader, mut writer) = split(near);
+        let mut reader = FrameReader::new(reader, 4096);
+        let far = async move {
+            let mut buffer = vec![0; taken];
+            // One byte more is in the pipe than was read.
+            far.read_exact(&mut buffer[1..]).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let reason = tokio::select! {
+            reason = run_link(&shared, &peer, "a", &mut reader, &mut writer) => reason,
+            () = far => unreachable!(),
+        };
+        assert!(matches!(reason, CloseReason::Stalled(_)), "{reason:?}");
+        let [first, second] = answers;
+        [first.await.unwrap(), second.await.unwrap()]
+    }
+
+    fn unknown(end: &Result<Bytes, RequestError>) -> bool {
+        match end {
+            Err(RequestError::Unknown { .. }) => true,
+            Err(RequestError::NotSent { .. }) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn perhaps_done_from_the_first_byte_handed_over() {
+        // A frame: the header, two bytes each of id and group, three of the body's key and length.
+        let frame = HEADER_BYTES + 7 + 1000;
+        for (taken, expected) in
+            [(1, [true, false]), (frame, [true, false]), (frame + 1, [true, true])]
+        {
+            assert_eq!(ends(taken).await.each_ref().map(unknown), expected, "{taken} bytes");
+        }
+    }
+}

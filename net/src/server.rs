@@ -1,0 +1,269 @@
+//! The accepting side: a loop that takes connections in, and a task for each of them.
+//!
+//! ```text
+//!   accept --> handshake --> newest connection of its node? older ones are closed first
+//!                                 |
+//!                 +---------------+----------------+
+//!                 v                                v
+//!        frames -> Inbound                answers -> frames
+//! ```
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_raft_core::types::{GroupId, NodeId};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::codec::{Response, decode_messages, decode_request, encode_response};
+use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
+use crate::frame::{Frame, FrameType};
+use crate::handshake::{Agreed, HANDSHAKE_BYTES, answer};
+use crate::inbound::{Admitted, Answers};
+use crate::shared::{Shared, WRITE_BATCH_BYTES};
+use crate::stream::accepted;
+use crate::wire::Unanswered;
+
+/// How long to wait after `accept` failed, which mostly means that file descriptors ran out.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+struct Server {
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    sessions: Arc<Sessions>,
+}
+
+/// Accepts connections for ever.
+pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let server = Arc::new(Server {
+        connections: Arc::new(Semaphore::new(shared.config.max_connections)),
+        handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
+        sessions: Arc::default(),
+        shared,
+    });
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => server.take_in(stream, address),
+            Err(error) => {
+                server.shared.complaints.warn("accept failed", "the listener", &error);
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+impl Server {
+    fn take_in(self: &Arc<Server>, stream: TcpStream, address: SocketAddr) {
+        let complaints = &self.shared.complaints;
+        let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
+            complaints.warn("too many connections", address, "closed at once: too many are open");
+            return;
+        };
+        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            complaints.warn("too many handshakes", address, "closed at once: too many greet");
+            return;
+        };
+        let server = Arc::clone(self);
+        self.shared.spawn(async move {
+            let (shared, _connection) = (&server.shared, connection);
+            let stream = match accepted(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%address, "closed at once: {error}"),
+            };
+            let (reader, mut writer) = split(stream);
+            let mut reader = FrameReader::new(reader, HANDSHAKE_BYTES);
+            let agreed = match answer(&shared.config, &mut reader, &mut writer).await {
+                Ok(agreed) => agreed,
+                Err(error) => return shared.complaints.warn(error.kind(), address, &error),
+            };
+            drop(handshake);
+            reader.set_limit(shared.config.max_frame_bytes);
+            let peer = agreed.peer;
+            let reason = server.serve(agreed, &mut reader, &mut writer).await;
+            match reason.violation() {
+                Some(kind) => {
+                    let what = format!("closed the connection of node {peer}: {reason}");
+                    shared.complaints.warn(kind, address, what);
+                }
+                None => tracing::info!(%peer, %address, "connection closed: {reason}"),
+            }
+        });
+    }
+
+    async fn serve(
+        &self,
+        agreed: Agreed,
+        reader: &mut FrameReader<impl AsyncRead + Unpin>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> CloseReason {
+        // The peer dials again when it takes its old connection for broken, which may look alive
+        // from here for long. Nothing of the old one is delivered after the first of the new one.
+        let session = Sessions::open(&self.sessions, agreed.peer).await;
+        let answers = CloseOnDrop(Answers::new(&self.shared.config));
+        let connection = Connection { shared: &self.shared, agreed, answers: &answers.0 };
+        tokio::select! {
+            reason = connection.read(reader) => reason,
+            reason = connection.write(writer) => reason,
+            () = session.stop.cancelled() => CloseReason::Replaced,
+        }
+    }
+}
+
+/// One accepted connection, after its handshake.
+struct Connection<'a> {
+    shared: &'a Shared,
+    agreed: Agreed,
+    answers: &'a Arc<Answers>,
+}
+
+impl Connection<'_> {
+    async fn read(&self, reader: &mut FrameReader<impl AsyncRead + Unpin>) -> CloseReason {
+        loop {
+            let read = match reader.next().await {
+                Ok(frame) => self.on_frame(frame),
+                Err(reason) => return reason,
+            };
+            if let Err(reason) = read {
+                return reason;
+            }
+        }
+    }
+
+    fn on_frame(&self, frame: Frame) -> Result<(), CloseReason> {
+        match frame.frame_type {
+            FrameType::Messages => self.on_messages(frame.body),
+            FrameType::Request => self.on_request(frame.body),
+            found @ (FrameType::Hello | FrameType::HelloReply | FrameType::Response) => {
+                Err(CloseReason::Unexpected { found })
+            }
+        }
+    }
+
+    /// Delivers all of a frame or nothing.
+    fn on_messages(&self, body: Bytes) -> Result<(), CloseReason> {
+        let messages = decode_messages(body, self.shared.config.max_frame_bytes)?;
+        for message in &messages {
+            self.check(message.group, message.from, message.to)?;
+        }
+        if !messages.is_empty() {
+            self.shared.inbound.messages(messages);
+        }
+        Ok(())
+    }
+
+    fn on_request(&self, body: Bytes) -> Result<(), CloseReason> {
+        let request = decode_request(body)?;
+        let peer = self.agreed.peer;
+        self.check(GroupId(request.group), peer, self.shared.config.node_id)?;
+        match self.answers.admit(request.id, request.body.len()) {
+            Ok(Admitted::Yes(reply)) => self.shared.inbound.request(peer, request.body, reply),
+            Ok(Admitted::Overloaded) => {
+                tracing::debug!(%peer, id = request.id, "too many requests in progress");
+            }
+            Err(queued) => return Err(CloseReason::AnswersUnread { queued }),
+        }
+        Ok(())
+    }
+
+    /// Whether a message is what this connection is for.
+    fn check(&self, group: GroupId, from: NodeId, to: NodeId) -> Result<(), CloseReason> {
+        let is_ours = from == self.agreed.peer
+            && to == self.shared.config.node_id
+            && self.agreed.groups.contains(&group);
+        if is_ours { Ok(()) } else { Err(CloseReason::Misplaced { group, from, to }) }
+    }
+
+    async fn write(&self, writer: &mut (impl AsyncWrite + Unpin)) -> CloseReason {
+        let config = &self.shared.config;
+        let mut buffer = BytesMut::new();
+        loop {
+            for response in self.answers.take(WRITE_BATCH_BYTES).await {
+                let Response { id, group, .. } = response;
+                let limit = config.max_frame_bytes;
+                if encode_response(response, limit, &mut buffer).is_err() {
+                    let lost = Response { id, group, result: Err(Unanswered::Lost) };
+                    let encoded = encode_response(lost, limit, &mut buffer);
+                    // A few bytes, far below the least limit.
+                    debug_assert!(encoded.is_ok());
+                }
+            }
+            if let Err(reason) = write_all(writer, &buffer, config.stall_timeout, |_| ()).await {
+                return reason;
+            }
+            buffer.clear();
+            if buffer.capacity() > 2 * KEEP_BYTES {
+                buffer = BytesMut::new();
+            }
+        }
+    }
+}
+
+struct CloseOnDrop(Arc<Answers>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The one connection each peer may have.
+#[derive(Default)]
+struct Sessions {
+    open: Mutex<HashMap<NodeId, Open>>,
+}
+
+struct Open {
+    serial: u64,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// A place in [`Sessions`], given up when dropped.
+struct Session {
+    sessions: Arc<Sessions>,
+    peer: NodeId,
+    serial: u64,
+    stop: CancellationToken,
+    _ended: DropGuard,
+}
+
+impl Sessions {
+    /// Takes the peer's place; if another connection has it, ends that one first.
+    async fn open(sessions: &Arc<Sessions>, peer: NodeId) -> Session {
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (session, older) = {
+            let mut open = sessions.lock();
+            let serial = open.get(&peer).map_or(0, |older| older.serial + 1);
+            let entry = Open { serial, stop: stop.clone(), ended: ended.clone() };
+            let older = open.insert(peer, entry);
+            let sessions = Arc::clone(sessions);
+            let _ended = ended.drop_guard();
+            (Session { sessions, peer, serial, stop, _ended }, older)
+        };
+        if let Some(older) = older {
+            older.stop.cancel();
+            older.ended.cancelled().await;
+        }
+        session
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut open = self.sessions.lock();
+        if open.get(&self.peer).is_some_and(|newest| newest.serial == self.serial) {
+            open.remove(&self.peer);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What all tasks of a transport share.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::complaints::Complaints;
+use crate::config::TransportConfig;
+use crate::inbound::Inbound;
+
+/// About how much is encoded for one write, in bytes; a single message may be more.
+pub(crate) const WRITE_BATCH_BYTES: usize = 1024 * 1024;
+
+pub(crate) struct Shared {
+    pub(crate) config: TransportConfig,
+    pub(crate) inbound: Arc<dyn Inbound>,
+    pub(crate) complaints: Complaints,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
+}
+
+impl Shared {
+    /// Runs a task on the transport's runtime until it ends or the transport stops. Callable from
+    /// any thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let until_stopped = async move {
+            // What the task holds is dropped here, inside the task, in either case.
+            stop.run_until_cancelled_owned(task).await;
+        };
+        self.tasks.spawn_on(until_stopped, &self.runtime);
+    }
+}

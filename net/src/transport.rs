@@ -1,0 +1,181 @@
+//! The transport: one listener, and a link to each peer that is sent to.
+//!
+//! ```text
+//!    node 1                                            node 2
+//!   send, request --> [queue] ==== connection A ====> Inbound::messages, request
+//!                 answers <====== of connection A ==== Responder
+//!   Inbound       <============== connection B ======= [queue] <-- send, request
+//! ```
+//!
+//! Each side dials a connection of its own for what it has to say; answers to requests come back
+//! on the connection of the request. Messages arrive in the order in which they were sent or not
+//! at all. There is one task that accepts, one for each peer and one for each accepted
+//! connection; none for a message or request.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_raft_core::message::Message;
+use actix_raft_core::types::NodeId;
+use bytes::Bytes;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::runtime::Handle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::codec::ENVELOPE_BYTES;
+use crate::complaints::Complaints;
+use crate::config::{ConfigError, TransportConfig};
+use crate::inbound::Inbound;
+use crate::peer::{Peer, start_peer};
+use crate::request::RequestError;
+use crate::server::accept;
+use crate::shared::Shared;
+
+/// Carries messages and requests between this node and its peers over TCP. Cheap to clone; all
+/// clones are the same transport, and it stops when the last is dropped.
+#[derive(Clone)]
+pub struct Transport {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    _stop_on_drop: DropGuard,
+}
+
+/// Why there is no transport.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A setting is out of its range.
+    #[error("in the transport's settings: {0}")]
+    Config(#[from] ConfigError),
+    /// The address can't be listened on.
+    #[error("listening: {0}")]
+    Listen(#[from] io::Error),
+}
+
+impl Transport {
+    /// Listens at an address; port 0 is any free one. Everything it does runs on the current
+    /// tokio runtime, of either flavour, which needs I/O and time enabled.
+    ///
+    /// # Errors
+    /// If a setting is out of its range or the address can't be listened on.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn bind(
+        listen: impl ToSocketAddrs,
+        config: TransportConfig,
+        inbound: Arc<dyn Inbound>,
+    ) -> Result<Transport, BindError> {
+        config.check()?;
+        let listener = TcpListener::bind(listen).await?;
+        let local_addr = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            config,
+            inbound,
+            complaints: Complaints::default(),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        });
+        shared.spawn(accept(listener, Arc::clone(&shared)));
+        let (peers, _stop_on_drop) = (Mutex::default(), stop.drop_guard());
+        Ok(Transport { inner: Arc::new(Inner { shared, local_addr, peers, _stop_on_drop }) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local_addr
+    }
+
+    /// Sends messages to a peer at an address such as `10.0.0.1:7001`, after those sent before.
+    /// Never blocks, and may be called from any thread. The link is made on first use, kept, and
+    /// made again when it breaks or the address differs from that of the last call.
+    ///
+    /// Messages may be lost: if the link breaks or can't be made, or the peer's queue is full.
+    /// Those that name another sender, receiver or group than this link's are not sent at all.
+    pub fn send(&self, to: NodeId, rpc_addr: &str, mut messages: Vec<Message>) {
+        let config = &self.inner.shared.config;
+        let belongs = |message: &Message| {
+            message.from == config.node_id && message.to == to && message.group == config.group
+        };
+        let all = messages.len();
+        messages.retain(belongs);
+        if messages.len() < all {
+            // The peer would close the connection over them.
+            tracing::error!(%to, count = all - messages.len(), "misaddressed messages not sent");
+        }
+        if !messages.is_empty() {
+            self.peer(to, rpc_addr).send(rpc_addr, messages);
+        }
+    }
+
+    /// Asks a peer's application and waits for the answer: without a limit of its own, so bound it
+    /// with a timeout. Given up while it waits, the request may still be carried out.
+    ///
+    /// # Errors
+    /// The error says whether the peer may have seen the request.
+    pub async fn request(
+        &self,
+        to: NodeId,
+        rpc_addr: &str,
+        body: Bytes,
+    ) -> Result<Bytes, RequestError> {
+        let limit = self.inner.shared.config.max_frame_bytes;
+        let bytes = body.len() + ENVELOPE_BYTES;
+        if bytes > limit {
+            return Err(RequestError::TooLarge { bytes, limit });
+        }
+        let answer = self.peer(to, rpc_addr).request(rpc_addr, body)?;
+        answer.await.unwrap_or_else(|_| {
+            // The peer's task was destroyed with its runtime; who knows how far it had come.
+            let reason = "the transport's runtime is gone".to_owned();
+            Err(RequestError::Unknown { peer: to, reason })
+        })
+    }
+
+    /// How many messages to this peer were dropped, ever, because its queue was full.
+    #[must_use]
+    pub fn dropped_messages(&self, to: NodeId) -> u64 {
+        let peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&to).map_or(0, |peer| peer.dropped())
+    }
+
+    /// Closes the listener and all connections, and waits until every task has ended. What is
+    /// queued is dropped; requests end as not sent, or as perhaps done if they were. Later sends
+    /// do nothing, later requests are not sent.
+    pub async fn shutdown(&self) {
+        self.inner.shared.stop.cancel();
+        self.inner.shared.tasks.close();
+        self.inner.shared.tasks.wait().await;
+    }
+
+    fn peer(&self, to: NodeId, rpc_addr: &str) -> Arc<Peer> {
+        let shared = &self.inner.shared;
+        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = peers.entry(to).or_insert_with(|| {
+            let peer = Arc::new(Peer::new(to, rpc_addr, &shared.config));
+            start_peer(shared, &peer);
+            peer
+        });
+        Arc::clone(peer)
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let inner = &self.inner;
+        f.debug_struct("Transport")
+            .field("node", &inner.shared.config.node_id)
+            .field("local_addr", &inner.local_addr)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,419 @@
+//! The codec: what is encoded comes back, in bytes that never change, and nonsense is refused.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::membership::{Address, Membership};
+use actix_raft_core::message::{
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
+    VoteRequest, VoteResponse,
+};
+use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
+use actix_raft_net::codec::{
+    Response, TooLarge, decode_messages, decode_request, decode_response, encode_messages,
+    encode_request, encode_response,
+};
+use actix_raft_net::convert::{DecodeError, from_wire, to_wire};
+use actix_raft_net::frame::{Frame, FrameCodec, FrameType};
+use actix_raft_net::weight::{encoded_overhead, overhead, weight};
+use actix_raft_net::wire;
+use bytes::{Bytes, BytesMut};
+use common::{carrying, numbered, one_of_each};
+use proptest::prelude::*;
+use prost::Message as _;
+use tokio_util::codec::Decoder;
+
+const LIMIT: usize = 16 * 1024 * 1024;
+
+fn frames(mut buffer: BytesMut) -> Vec<Frame> {
+    let mut codec = FrameCodec::new(LIMIT);
+    let mut frames = Vec::new();
+    while let Some(frame) = codec.decode(&mut buffer).unwrap() {
+        frames.push(frame);
+    }
+    assert!(buffer.is_empty());
+    frames
+}
+
+fn encode(messages: &[Message], limit: usize) -> BytesMut {
+    let mut buffer = BytesMut::new();
+    assert_eq!(encode_messages(messages, limit, &mut buffer), []);
+    buffer
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn position() -> impl Strategy<Value = LogPosition> {
+    let some = (1..u64::MAX, 1..u64::MAX / 2).prop_map(|(t, i)| LogPosition::new(t, i));
+    prop_oneof![Just(LogPosition::ZERO), some]
+}
+
+fn membership() -> impl Strategy<Value = Membership> {
+    let text = "[a-z0-9:.é]{0,12}";
+    let members = prop::collection::btree_map(any::<u64>(), (text, text), 1..6);
+    (members, any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()).prop_map(
+        |(members, voters, outgoing)| {
+            let members: BTreeMap<NodeId, Address> = members
+                .into_iter()
+                .map(|(id, (rpc, client))| (NodeId(id), Address::new(rpc, client)))
+                .collect();
+            let first = |n: prop::sample::Index| -> BTreeSet<NodeId> {
+                members.keys().copied().take(1 + n.index(members.len())).collect()
+            };
+            Membership::joint(first(voters), outgoing.map(first), members.clone()).unwrap()
+        },
+    )
+}
+
+fn payload() -> impl Strategy<Value = EntryPayload> {
+    prop_oneof![
+        Just(EntryPayload::Blank),
+        prop::collection::vec(any::<u8>(), 0..200)
+            .prop_map(|bytes| EntryPayload::Normal(Bytes::from(bytes))),
+        membership().prop_map(|set| EntryPayload::ConfigChange(Arc::new(set))),
+    ]
+}
+
+fn append() -> impl Strategy<Value = MessageBody> {
+    let entries = prop::collection::vec((0..3u64, payload()), 0..6);
+    (position(), entries, any::<u64>(), any::<u64>()).prop_map(|(prev, entries, commit, round)| {
+        let mut last = prev;
+        let mut list = Vec::new();
+        for (step, payload) in entries {
+            last.term = Term(last.term.0.saturating_add(step).max(1));
+            last.index = last.index.next();
+            list.push(Entry { term: last.term, index: last.index, payload });
+        }
+        MessageBody::AppendEntriesRequest(AppendEntriesRequest {
+            term: last.term.next(),
+            prev_log: prev,
+            entries: list.into(),
+            leader_commit: Index(commit),
+            round,
+        })
+    })
+}
+
+fn body() -> impl Strategy<Value = MessageBody> {
+    let kind = || prop::sample::select(vec![VoteKind::PreVote, VoteKind::Vote, VoteKind::Transfer]);
+    let outcome = prop_oneof![
+        any::<u64>().prop_map(|n| AppendOutcome::Matched { match_index: Index(n) }),
+        (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(index, term, hint)| {
+            let (prev_log_index, hint) = (Index(index), LogPosition::new(term, hint));
+            AppendOutcome::Conflict { prev_log_index, hint }
+        }),
+    ];
+    prop_oneof![
+        append(),
+        (any::<u64>(), any::<u64>(), outcome).prop_map(|(term, round, outcome)| {
+            let response = AppendEntriesResponse { term: Term(term), round, outcome };
+            MessageBody::AppendEntriesResponse(response)
+        }),
+        (1..=u64::MAX, position(), kind(), any::<u64>()).prop_map(
+            |(term, last_log, kind, round)| {
+                MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round })
+            }
+        ),
+        (any::<u64>(), kind(), any::<u64>(), any::<bool>()).prop_map(
+            |(term, kind, round, vote_granted)| {
+                let response = VoteResponse { term: Term(term), kind, round, vote_granted };
+                MessageBody::VoteResponse(response)
+            }
+        ),
+    ]
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    (any::<u64>(), any::<u64>(), any::<u64>(), body()).prop_map(|(group, from, to, body)| Message {
+        group: GroupId(group),
+        from: NodeId(from),
+        to: NodeId(to),
+        body,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_message_comes_back(messages in prop::collection::vec(any_message(), 0..8)) {
+        let frames = frames(encode(&messages, LIMIT));
+        prop_assert_eq!(frames.len(), usize::from(!messages.is_empty()));
+        for frame in frames {
+            prop_assert_eq!(frame.frame_type, FrameType::Messages);
+            let sum: usize = messages.iter().map(overhead).sum();
+            prop_assert_eq!(encoded_overhead(&frame.body), Ok(sum));
+            prop_assert_eq!(&decode_messages(frame.body, LIMIT).unwrap(), &messages);
+        }
+        for message in &messages {
+            prop_assert!(overhead(message) <= weight(message));
+        }
+    }
+
+    #[test]
+    fn batches_are_split_in_order_and_under_the_limit(
+        messages in prop::collection::vec(any_message(), 0..20),
+        limit in 2_000..6_000usize,
+    ) {
+        let mut buffer = BytesMut::new();
+        let left_out = encode_messages(&messages, limit, &mut buffer);
+        let mut back = Vec::new();
+        for frame in frames(buffer) {
+            prop_assert!(frame.body.len() <= limit);
+            back.extend(decode_messages(frame.body, limit).unwrap());
+        }
+        prop_assert_eq!(back.len() + left_out.len(), messages.len());
+        let mut rest = messages.iter();
+        prop_assert!(back.iter().all(|message| rest.any(|sent| sent == message)));
+    }
+
+    #[test]
+    fn garbage_is_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = Bytes::from(bytes);
+        let _ = decode_messages(bytes.clone(), LIMIT);
+        let _ = decode_request(bytes.clone());
+        let _ = decode_response(bytes);
+    }
+
+    #[test]
+    fn mutants_are_refused_or_valid(
+        messages in prop::collection::vec(any_message(), 1..4),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        let mut body = frames(encode(&messages, LIMIT)).remove(0).body.to_vec();
+        for (at, value) in flips {
+            let at = at.index(body.len());
+            body[at] = value;
+        }
+        if let Some(cut) = cut {
+            body.truncate(cut.index(body.len()));
+        }
+        if let Ok(decoded) = decode_messages(Bytes::from(body), LIMIT) {
+            // Whatever was let through is as valid as if it had been meant.
+            let again = encode(&decoded, LIMIT);
+            for frame in frames(again) {
+                prop_assert_eq!(&decode_messages(frame.body, LIMIT).unwrap(), &decoded);
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_bytes_of_each_message() {
+    let golden = [
+        (
+            "append",
+            concat!(
+                "61520103510000001d2075ce0a4f08071001180222470803100118042206080210051a00",
+                "220b08021006220573657420782225080310072a1f0a010112030a01021a0b080112046e",
+                "313a311a01631a08080212046e323a31280430ac02"
+            ),
+        ),
+        ("matched", "6152010313000000155af0580a110807100218012a09080310ac021a020807"),
+        ("conflict", "6152010317000000b27ee6dd0a150807100218012a0d080310ac022206080410011803"),
+        ("vote request", "6152010314000000615a8d290a12080710011802320a08031002180520022809"),
+        ("vote response", "615201031200000045413a400a100807100218013a080803100118092001"),
+    ];
+    for ((name, message), (golden_name, golden)) in one_of_each().into_iter().zip(golden) {
+        assert_eq!(name, golden_name);
+        assert_eq!(hex(&encode(&[message], LIMIT)), golden, "{name}");
+    }
+}
+
+#[test]
+fn golden_bytes_of_requests_and_responses() {
+    let request = |buffer: &mut BytesMut| {
+        encode_request(300, GroupId(7), Bytes::from("ask"), LIMIT, buffer).unwrap();
+    };
+    let response = |result: Result<&'static str, wire::Unanswered>| {
+        move |buffer: &mut BytesMut| {
+            let result = result.map(Bytes::from);
+            let response = Response { id: 300, group: GroupId(7), result };
+            encode_response(response, LIMIT, buffer).unwrap();
+        }
+    };
+    let encoded = |encode: &dyn Fn(&mut BytesMut)| {
+        let mut buffer = BytesMut::new();
+        encode(&mut buffer);
+        hex(&buffer)
+    };
+    assert_eq!(encoded(&request), "615201040a000000e37ab18108ac0210071a0361736b");
+    assert_eq!(encoded(&response(Ok("told"))), "615201050b00000063b5563908ac0210071a04746f6c64");
+    assert_eq!(
+        encoded(&response(Err(wire::Unanswered::Refused))),
+        "6152010507000000cce1508f08ac0210072002"
+    );
+}
+
+#[test]
+fn golden_bytes_of_the_handshake() {
+    let cluster = || "c1".to_owned();
+    let hello = wire::Hello {
+        version: 1,
+        oldest_version: 1,
+        cluster: cluster(),
+        from: 1,
+        to: 2,
+        groups: vec![7],
+    };
+    assert_eq!(hex(&hello.encode_to_vec()), "080110011a02633120012802320107");
+    let reply = |outcome| {
+        let outcome = Some(outcome);
+        hex(&wire::HelloReply { version: 1, cluster: cluster(), node: 2, outcome }.encode_to_vec())
+    };
+    let accepted = wire::Accepted { groups: vec![7] };
+    assert_eq!(reply(wire::HelloOutcome::Accepted(accepted)), "080112026331180222030a0107");
+    let refused =
+        wire::Refused { reason: wire::RefusedReason::NotMe.into(), detail: "no".to_owned() };
+    assert_eq!(reply(wire::HelloOutcome::Refused(refused)), "08011202633118022a06080312026e6f");
+}
+
+#[test]
+fn requests_and_responses_come_back() {
+    let mut buffer = BytesMut::new();
+    encode_request(1, GroupId(7), Bytes::new(), LIMIT, &mut buffer).unwrap();
+    let results = [
+        Ok(Bytes::new()),
+        Ok(Bytes::from("x")),
+        Err(wire::Unanswered::Overloaded),
+        Err(wire::Unanswered::Lost),
+    ];
+    for result in results.clone() {
+        let response = Response { id: u64::MAX, group: GroupId(7), result };
+        encode_response(response, LIMIT, &mut buffer).unwrap();
+    }
+    let mut frames = frames(buffer).into_iter();
+    let request = decode_request(frames.next().unwrap().body).unwrap();
+    assert_eq!(request, wire::Request { id: 1, group: 7, body: Bytes::new() });
+    let back: Vec<_> = frames.map(|frame| decode_response(frame.body).unwrap().result).collect();
+    assert_eq!(back, results);
+}
+
+#[test]
+fn a_command_shares_the_memory_of_its_frame() {
+    let body = frames(encode(&[carrying(1, 2, 1, 1000)], LIMIT)).remove(0).body;
+    let range = body.as_ptr_range();
+    let decoded = decode_messages(body, LIMIT).unwrap();
+    let MessageBody::AppendEntriesRequest(request) = &decoded[0].body else { panic!() };
+    let EntryPayload::Normal(command) = &request.entries[0].payload else { panic!() };
+    assert!(range.contains(&command.as_ptr()));
+}
+
+#[test]
+fn unknown_fields_are_skipped() {
+    let mut bytes = wire::Messages { messages: vec![to_wire(&numbered(1, 2, 3))] }.encode_to_vec();
+    // Field 99: a string; field 98: a number; field 97: eight bytes; field 96: four bytes.
+    bytes.extend([0x9a, 0x06, 2, b'h', b'i', 0x90, 0x06, 1]);
+    bytes.extend([0x89, 0x06, 1, 2, 3, 4, 5, 6, 7, 8, 0x85, 0x06, 1, 2, 3, 4]);
+    assert_eq!(decode_messages(bytes.into(), LIMIT).unwrap(), [numbered(1, 2, 3)]);
+}
+
+#[test]
+fn a_message_over_the_limit_is_left_out_alone() {
+    let messages = [numbered(1, 2, 1), carrying(1, 2, 2, 5000), numbered(1, 2, 3)];
+    let mut buffer = BytesMut::new();
+    let left_out = encode_messages(&messages, 4096, &mut buffer);
+    assert!(matches!(left_out[..], [TooLarge { bytes: 5000..5100, limit: 4096 }]), "{left_out:?}");
+    let body = frames(buffer).remove(0).body;
+    assert_eq!(decode_messages(body, 4096).unwrap(), [numbered(1, 2, 1), numbered(1, 2, 3)]);
+}
+
+#[test]
+fn a_small_frame_of_very_many_parts_is_refused_before_it_is_decoded() {
+    // Empty entries: two bytes each on the wire.
+    let mut request = Vec::new();
+    (0..100_000).for_each(|_| request.extend([0x22, 0]));
+    let mut message = vec![0x22];
+    prost::encode_length_delimiter(request.len(), &mut message).unwrap();
+    message.extend(request);
+    let mut batch = vec![0x0a];
+    prost::encode_length_delimiter(message.len(), &mut batch).unwrap();
+    batch.extend(message);
+    let refused = decode_messages(batch.into(), 1024 * 1024);
+    let overhead = 64 + 64 * 100_000;
+    assert_eq!(refused, Err(DecodeError::TooHeavy { overhead, limit: 1024 * 1024 }));
+}
+
+/// The append of [`one_of_each`] with something wrong.
+fn spoiled(spoil: impl FnOnce(&mut wire::AppendEntriesRequest)) -> Result<Message, DecodeError> {
+    let (_, message) = one_of_each().remove(0);
+    let mut message = to_wire(&message);
+    let Some(wire::MessageBody::AppendEntriesRequest(request)) = &mut message.body else {
+        panic!()
+    };
+    spoil(request);
+    from_wire(message)
+}
+
+fn spoiled_members(spoil: impl FnOnce(&mut wire::Membership)) -> Result<Message, DecodeError> {
+    spoiled(|m| match &mut m.entries[2].payload {
+        Some(wire::EntryPayload::ConfigChange(membership)) => spoil(membership),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn invalid_requests_are_refused_in_words() {
+    let cases = [
+        (spoiled(|m| m.term = 0), "AppendEntriesRequest of term 0"),
+        (spoiled(|m| m.prev_log_term = 0), "position 4@0 is of term 0 or index 0, not both"),
+        (spoiled(|m| m.prev_log_index = 0), "position 0@1 is of term 0 or index 0, not both"),
+        (spoiled(|m| m.prev_log_term = 4), "entry 4@4 after term 4, from a leader of term 3"),
+        (spoiled(|m| m.prev_log_index = 5), "entry 5 follows position 5@1"),
+        (spoiled(|m| m.entries[0].index = 0), "entry 0 follows position 4@1"),
+        (spoiled(|m| drop(m.entries.remove(1))), "entry 7 follows position 5@2"),
+        (spoiled(|m| m.entries[0].term = 0), "entry 5@0 after term 1, from a leader of term 3"),
+        (spoiled(|m| m.entries[1].term = 1), "entry 6@1 after term 2, from a leader of term 3"),
+        (spoiled(|m| m.entries[2].term = 4), "entry 7@4 after term 2, from a leader of term 3"),
+        (spoiled(|m| m.entries[1].payload = None), "Entry without a known payload"),
+        (spoiled_members(|m| m.voters.clear()), "entry 7: a membership needs at least one voter"),
+        (
+            spoiled_members(|m| m.voters_outgoing = Some(wire::Voters::default())),
+            "entry 7: a membership needs at least one voter",
+        ),
+        (
+            spoiled_members(|m| m.voters = vec![9]),
+            "entry 7: voter 9 has no address among the members",
+        ),
+        (spoiled_members(|m| m.voters.push(1)), "entry 7 names node 1 twice"),
+        (spoiled_members(|m| m.members[1].id = 1), "entry 7 names node 1 twice"),
+    ];
+    for (result, words) in cases {
+        assert_eq!(result.unwrap_err().to_string(), words);
+    }
+    let max = u64::MAX;
+    let overflow = spoiled(|m| {
+        m.prev_log_index = max;
+        m.entries[0].index = max;
+    });
+    assert!(matches!(overflow, Err(DecodeError::NotContiguous { .. })));
+}
+
+#[test]
+fn invalid_answers_are_refused_in_words() {
+    let with = |body| from_wire(wire::Message { group: 7, from: 1, to: 2, body }).unwrap_err();
+    let vote = |kind, term, last_log_term| {
+        let vote = wire::VoteRequest { term, last_log_term, kind, ..Default::default() };
+        with(Some(wire::MessageBody::VoteRequest(vote))).to_string()
+    };
+    assert_eq!(with(None).to_string(), "Message without a known body");
+    assert_eq!(vote(0, 1, 0), "VoteRequest without a known kind");
+    assert_eq!(vote(4, 1, 0), "VoteRequest without a known kind");
+    assert_eq!(vote(1, 0, 0), "VoteRequest of term 0");
+    assert_eq!(vote(1, 1, 1), "position 0@1 is of term 0 or index 0, not both");
+    let none = wire::AppendEntriesResponse { term: 1, round: 1, outcome: None };
+    let none = with(Some(wire::MessageBody::AppendEntriesResponse(none)));
+    assert_eq!(none.to_string(), "AppendEntriesResponse without a known outcome");
+    let none = decode_response(Bytes::new()).unwrap_err();
+    assert_eq!(none.to_string(), "Response without a known result");
+    let strange =
+        wire::Response { id: 1, group: 7, result: Some(wire::ResponseResult::Unanswered(99)) };
+    let strange = decode_response(strange.encode_to_vec().into()).unwrap();
+    assert_eq!(strange.result, Err(wire::Unanswered::Unspecified));
+}

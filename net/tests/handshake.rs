@@ -1,0 +1,341 @@
+//! Who is let in: refusals in clear words on both sides, and closed connections for all else.
+
+mod common;
+
+use std::time::Duration;
+
+use actix_raft_core::types::{GroupId, NodeId};
+use actix_raft_net::codec::{encode_messages, encode_request};
+use actix_raft_net::config::{MAX_CLUSTER_ID_BYTES, TransportConfig};
+use actix_raft_net::frame::{Frame, FrameCodec, FrameType, begin_frame, finish_frame};
+use actix_raft_net::handshake::HANDSHAKE_BYTES;
+use actix_raft_net::request::RequestError;
+use actix_raft_net::transport::{BindError, Transport};
+use actix_raft_net::wire::{Accepted, Hello, HelloOutcome, HelloReply, Refused, RefusedReason};
+use bytes::{BufMut, Bytes, BytesMut};
+use common::{Recorder, config, guarded, node, numbered, round_of};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::codec::{Decoder, Encoder};
+
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// The other end of a connection, without manners.
+struct Raw {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Raw {
+    fn new(stream: TcpStream) -> Raw {
+        Raw { stream, buffer: BytesMut::new() }
+    }
+
+    async fn dial(address: &str) -> Raw {
+        Raw::new(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) {
+        // Fails if it was closed already, which the test then sees by reading.
+        let _ = guarded(self.stream.write_all(bytes)).await;
+    }
+
+    async fn write_frame(&mut self, frame_type: FrameType, message: &impl prost::Message) {
+        let mut bytes = BytesMut::new();
+        let body = Bytes::from(message.encode_to_vec());
+        FrameCodec::new(LIMIT).encode(Frame { frame_type, body }, &mut bytes).unwrap();
+        self.write(&bytes).await;
+    }
+
+    /// The next frame; none if the connection was closed.
+    async fn read(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = FrameCodec::new(LIMIT).decode(&mut self.buffer).unwrap() {
+                return Some(frame);
+            }
+            match guarded(self.stream.read_buf(&mut self.buffer)).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    async fn greet(&mut self, hello: &Hello) -> HelloReply {
+        self.write_frame(FrameType::Hello, hello).await;
+        let frame = self.read().await.expect("a reply");
+        assert_eq!(frame.frame_type, FrameType::HelloReply);
+        HelloReply::decode(frame.body).unwrap()
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: 1,
+        oldest_version: 1,
+        cluster: "test".to_owned(),
+        from: 1,
+        to: 2,
+        groups: vec![3, 7],
+    }
+}
+
+async fn greeted(address: &str) -> Raw {
+    let mut raw = Raw::dial(address).await;
+    let reply = raw.greet(&hello()).await;
+    assert!(matches!(reply.outcome, Some(HelloOutcome::Accepted(_))), "{reply:?}");
+    raw
+}
+
+fn messages(messages: &[actix_raft_core::message::Message]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    assert_eq!(encode_messages(messages, LIMIT, &mut bytes), []);
+    bytes
+}
+
+#[tokio::test]
+async fn a_newer_dialer_that_still_speaks_our_version_is_accepted() {
+    let (_two, mut arrivals, address) = node(config(2)).await;
+    let mut raw = Raw::dial(&address).await;
+    let reply = raw.greet(&Hello { version: 9, ..hello() }).await;
+    let outcome = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
+    assert_eq!(reply, HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome });
+    raw.write(&messages(&[numbered(1, 2, 5)])).await;
+    assert_eq!(arrivals.message().await, [numbered(1, 2, 5)]);
+}
+
+#[tokio::test]
+async fn wrong_greetings_are_refused_in_words_and_closed() {
+    let (_two, arrivals, address) = node(config(2)).await;
+    let text = str::to_owned;
+    let cases = [
+        (
+            Hello { version: 9, oldest_version: 2, ..hello() },
+            RefusedReason::Version,
+            text("it speaks protocol versions 2 to 9, node 2 1 to 1"),
+        ),
+        (
+            Hello { version: 0, oldest_version: 0, ..hello() },
+            RefusedReason::Version,
+            text("it speaks protocol versions 0 to 0, node 2 1 to 1"),
+        ),
+        (
+            Hello { cluster: text("other"), ..hello() },
+            RefusedReason::Cluster,
+            text(r#"it is of cluster "other", node 2 of "test""#),
+        ),
+        (
+            Hello { cluster: "\n".repeat(4000), ..hello() },
+            RefusedReason::Cluster,
+            format!(r#"it is of cluster "{}", node 2 of "test""#, "\\n".repeat(64)),
+        ),
+        (Hello { to: 3, ..hello() }, RefusedReason::NotMe, text("it wants node 3, this is 2")),
+        (
+            Hello { from: 2, ..hello() },
+            RefusedReason::SameNode,
+            text("it calls itself node 2, as this one"),
+        ),
+        (
+            Hello { groups: vec![3], ..hello() },
+            RefusedReason::Group,
+            text("it does not speak for group 7, as node 2 does"),
+        ),
+    ];
+    for (hello, reason, detail) in cases {
+        let mut raw = Raw::dial(&address).await;
+        let reply = raw.greet(&hello).await;
+        let refused = Refused { reason: reason.into(), detail };
+        assert_eq!(reply.outcome, Some(HelloOutcome::Refused(refused)));
+        assert_eq!(raw.read().await, None);
+    }
+    assert!(arrivals.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_greeting_is_closed_without_a_word() {
+    let (_two, arrivals, address) = node(config(2)).await;
+    let mut oversized = BytesMut::new();
+    let start = begin_frame(&mut oversized, FrameType::Hello);
+    oversized.put_bytes(0, HANDSHAKE_BYTES + 1);
+    finish_frame(&mut oversized, start);
+    let mut nonsense = BytesMut::new();
+    let start = begin_frame(&mut nonsense, FrameType::Hello);
+    nonsense.put_bytes(0xff, 20);
+    finish_frame(&mut nonsense, start);
+    let mut request = BytesMut::new();
+    encode_request(1, GroupId(7), Bytes::from("x"), LIMIT, &mut request).unwrap();
+    let too_early = messages(&[numbered(1, 2, 1)]);
+    let bad: [&[u8]; 6] =
+        [b"GET / HTTP/1.1\r\n\r\n", &oversized[..12], &oversized, &nonsense, &request, &too_early];
+    for bytes in bad {
+        let mut raw = Raw::dial(&address).await;
+        raw.write(bytes).await;
+        assert_eq!(raw.read().await, None, "{bytes:?}");
+    }
+    assert!(arrivals.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_closed_after_five_seconds() {
+    let (_two, _arrivals, address) = node(config(2)).await;
+    let since = Instant::now();
+    let mut raw = Raw::dial(&address).await;
+    assert_eq!(raw.read().await, None);
+    assert!(since.elapsed() >= Duration::from_secs(5));
+    assert!(since.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn what_no_peer_may_say_closes_its_connection_and_changes_nothing() {
+    let (_two, mut arrivals, address) = node(config(2)).await;
+    let good = || numbered(1, 2, 1);
+    let mut other_group = good();
+    other_group.group = GroupId(3);
+    let mut damaged = messages(&[good()]);
+    *damaged.last_mut().unwrap() ^= 1;
+    let mut unknown_type = messages(&[good()]);
+    unknown_type[3] = 77;
+    let mut too_large = messages(&[good()]);
+    too_large[4..8].copy_from_slice(&(16 * 1024 * 1024u32 + 1).to_le_bytes());
+    let mut response = messages(&[]);
+    let start = begin_frame(&mut response, FrameType::Response);
+    finish_frame(&mut response, start);
+    let mut request = BytesMut::new();
+    encode_request(1, GroupId(3), Bytes::from("x"), LIMIT, &mut request).unwrap();
+    let bad = [
+        ("from another", messages(&[good(), numbered(3, 2, 1)])),
+        ("to another", messages(&[good(), numbered(1, 3, 1)])),
+        ("of another group", messages(&[good(), other_group])),
+        ("damaged", damaged),
+        ("of an unknown type", unknown_type),
+        ("too large", too_large),
+        ("a response", response),
+        ("a request of another group", request),
+    ];
+    for (what, bytes) in bad {
+        let mut raw = greeted(&address).await;
+        raw.write(&bytes).await;
+        assert_eq!(raw.read().await, None, "{what}");
+    }
+    assert!(arrivals.is_empty());
+    let mut raw = greeted(&address).await;
+    raw.write(&messages(&[good()])).await;
+    assert_eq!(arrivals.message().await, [good()]);
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_a_node_ends_its_older_one() {
+    let (_two, mut arrivals, address) = node(config(2)).await;
+    let mut older = greeted(&address).await;
+    older.write(&messages(&[numbered(1, 2, 1)])).await;
+    assert_eq!(round_of(&arrivals.message().await[0]), 1);
+    let mut newer = greeted(&address).await;
+    assert_eq!(older.read().await, None);
+    newer.write(&messages(&[numbered(1, 2, 2)])).await;
+    assert_eq!(round_of(&arrivals.message().await[0]), 2);
+}
+
+#[tokio::test]
+async fn connections_and_handshakes_over_the_bound_are_closed_at_once() {
+    let bounds = [
+        TransportConfig { max_connections: 1, ..config(2) },
+        TransportConfig { max_handshakes: 1, ..config(2) },
+    ];
+    for bound in bounds {
+        let (_two, _arrivals, address) = node(bound).await;
+        let mut first = Raw::dial(&address).await;
+        let mut second = Raw::dial(&address).await;
+        assert_eq!(second.read().await, None);
+        let reply = first.greet(&hello()).await;
+        assert!(matches!(reply.outcome, Some(HelloOutcome::Accepted(_))));
+    }
+}
+
+/// Asks node 2 at a listener that answers each greeting with `bytes`, and gives the reason.
+async fn refused_by(bytes: Bytes) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let fake = tokio::spawn(async move {
+        let mut raw = Raw::new(listener.accept().await.unwrap().0);
+        let frame = raw.read().await.unwrap();
+        let sent = Hello::decode(frame.body).unwrap();
+        assert_eq!(sent, Hello { groups: vec![7], ..hello() });
+        raw.write(&bytes).await;
+        assert_eq!(raw.read().await, None);
+    });
+    let (one, mut arrivals, _) = node(config(1)).await;
+    let answer = guarded(one.request(NodeId(2), &address, Bytes::from("x"))).await;
+    guarded(fake).await.unwrap();
+    assert_eq!(arrivals.unreachable().await, NodeId(2));
+    match answer {
+        Err(RequestError::NotSent { peer: NodeId(2), reason }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reply(reply: &HelloReply) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let frame =
+        Frame { frame_type: FrameType::HelloReply, body: Bytes::from(reply.encode_to_vec()) };
+    FrameCodec::new(LIMIT).encode(frame, &mut bytes).unwrap();
+    bytes.freeze()
+}
+
+#[tokio::test]
+async fn the_dialer_refuses_wrong_replies_in_words() {
+    let accepted = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
+    let good = HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome: accepted };
+    let refused = Refused { reason: 99, detail: "go\naway".to_owned() };
+    let refused = Some(HelloOutcome::Refused(refused));
+    let other = "other".to_owned();
+    let none = Some(HelloOutcome::Accepted(Accepted { groups: vec![] }));
+    let cases = [
+        (reply(&HelloReply { outcome: refused, ..good.clone() }), r#"(Unspecified): "go\naway""#),
+        (reply(&HelloReply { node: 3, ..good.clone() }), r#"node 3 of cluster "test", not 2"#),
+        (reply(&HelloReply { cluster: other, ..good.clone() }), r#"node 2 of cluster "other""#),
+        (reply(&HelloReply { version: 2, ..good.clone() }), "protocol version 2"),
+        (reply(&HelloReply { outcome: none, ..good.clone() }), "groups []"),
+        (reply(&HelloReply { outcome: None, ..good }), "without a known outcome"),
+        (messages(&[numbered(2, 1, 1)]).freeze(), "type Messages has no place here"),
+        (Bytes::from("SSH-2.0-OpenSSH_9"), "not a frame"),
+    ];
+    for (bytes, words) in cases {
+        let reason = refused_by(bytes).await;
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dialer_gives_up_on_silence() {
+    let reason = refused_by(Bytes::new()).await;
+    assert!(reason.contains("no handshake within 5s"), "{reason}");
+}
+
+#[tokio::test]
+async fn two_clusters_refuse_each_other() {
+    let mut other = config(2);
+    other.cluster_id = "x".repeat(MAX_CLUSTER_ID_BYTES);
+    let (_two, _arrivals, address) = node(other).await;
+    let (one, _arrivals, _) = node(config(1)).await;
+    let error = guarded(one.request(NodeId(2), &address, Bytes::new())).await.unwrap_err();
+    let words = r#"it is of cluster \"test\", node 2 of"#;
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn settings_out_of_range_are_refused_in_words() {
+    let words = async |config: TransportConfig| {
+        let bound = Transport::bind("127.0.0.1:0", config, Recorder::new().0).await;
+        bound.unwrap_err().to_string()
+    };
+    let empty = TransportConfig { cluster_id: String::new(), ..config(1) };
+    assert!(words(empty).await.contains("a cluster id of 0 bytes"));
+    let small = TransportConfig { max_frame_bytes: 4095, ..config(1) };
+    assert!(words(small).await.contains("max_frame_bytes of 4095"));
+    let zero = TransportConfig { queue_messages: 0, ..config(1) };
+    assert!(words(zero).await.contains("queue_messages is 0"));
+    let (two, _arrivals, _) = node(config(2)).await;
+    let taken = Transport::bind(two.local_addr(), config(1), Recorder::new().0).await;
+    assert!(matches!(taken, Err(BindError::Listen(_))));
+}

@@ -1,0 +1,136 @@
+//! A cluster of nodes in one thread, on a virtual clock.
+
+#![allow(dead_code)] // Each test file uses a part of it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr};
+use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::client::Client;
+use actix_raft::config::Config;
+use actix_raft::messages::{Address, Index, NodeId};
+use actix_raft::metrics::RaftMetrics;
+use actix_raft::raft::{Raft, RaftOptions};
+use actix_raft::storage::{Apply, GetInitialState, RaftStorage, ReadLog, SaveLog};
+use actix_raft::testing::{MemoryStorage, Router};
+use bytes::Bytes;
+
+/// A state machine that keeps all it is given: the response is the number of commands before, and
+/// the command.
+#[derive(Default)]
+pub struct Journal(Vec<Bytes>);
+
+impl Application for Journal {
+    type Command = Bytes;
+    type Response = (usize, Bytes);
+
+    fn encode(command: Bytes) -> Bytes {
+        command
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, DecodeError> {
+        if bytes == "not a command" { Err("it says so".into()) } else { Ok(bytes) }
+    }
+}
+
+impl StateMachine for Journal {
+    fn apply(&mut self, _: Index, command: Bytes) -> (usize, Bytes) {
+        self.0.push(command.clone());
+        (self.0.len() - 1, command)
+    }
+}
+
+/// Runs a test on a virtual clock: whenever everything waits, the clock moves to the next timer.
+pub fn on_virtual_time(test: impl Future<Output = ()>) {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        // Without a thread that could be waited for, nothing but the virtual clock moves a test.
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    actix::System::with_tokio_rt(runtime).block_on(async {
+        tokio::time::timeout(Duration::from_secs(600), test).await.expect("ten virtual minutes");
+    });
+}
+
+/// Waits, in virtual time, until a condition holds.
+pub async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
+    while !condition().await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Nodes that talk through a router.
+pub struct Cluster {
+    pub router: Router,
+    pub nodes: Vec<Client<Journal>>,
+}
+
+impl Cluster {
+    /// Nodes 1 to `size`, not initialized.
+    pub async fn start(size: u64, config: Config) -> Cluster {
+        let mut cluster = Cluster { router: Router::new(), nodes: Vec::new() };
+        for id in 1..=size {
+            let storage = MemoryStorage::new(Journal::default()).start();
+            cluster.add(id, storage, config.clone()).await;
+        }
+        cluster
+    }
+
+    /// A formed cluster with a leader.
+    pub async fn formed(size: u64) -> Cluster {
+        let cluster = Cluster::start(size, Config::default()).await;
+        for node in &cluster.nodes {
+            node.initialize(members(size)).await.unwrap();
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    pub async fn add<S: RaftStorage<Journal>>(&mut self, id: u64, storage: Addr<S>, config: Config)
+    where
+        S::Context: ToEnvelope<S, GetInitialState>
+            + ToEnvelope<S, SaveLog>
+            + ToEnvelope<S, ReadLog>
+            + ToEnvelope<S, Apply<Journal>>,
+    {
+        let mut options = RaftOptions::new(NodeId(id), storage, self.router.port().start());
+        options.config = config;
+        let node = Raft::start(options).await.unwrap();
+        self.router.attach(NodeId(id), &node);
+        self.nodes.push(node);
+    }
+
+    pub fn node(&self, id: NodeId) -> &Client<Journal> {
+        &self.nodes[id.0 as usize - 1]
+    }
+
+    pub async fn metrics(&self, id: NodeId) -> RaftMetrics {
+        self.node(id).metrics().await.unwrap()
+    }
+
+    /// Waits for a leader that has committed in its term, of the latest term if there are two.
+    pub async fn leader(&self) -> NodeId {
+        self.leader_after(0).await
+    }
+
+    /// The same, of a later term than this.
+    pub async fn leader_after(&self, term: u64) -> NodeId {
+        loop {
+            for node in &self.nodes {
+                let metrics = node.metrics().await.unwrap();
+                let ready = metrics.commit_index == metrics.last_log_index;
+                if metrics.is_leader() && metrics.current_term.0 > term && ready {
+                    return metrics.id;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+pub fn members(size: u64) -> Vec<(NodeId, Address)> {
+    let address = |id| Address::new(format!("rpc-{id}"), format!("http-{id}"));
+    (1..=size).map(|id| (NodeId(id), address(id))).collect()
+}
