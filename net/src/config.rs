@@ -12,6 +12,9 @@ pub const MIN_FRAME_BYTES: usize = 4 * 1024;
 /// The longest cluster id, in bytes.
 pub const MAX_CLUSTER_ID_BYTES: usize = 256;
 
+/// The longest address, in bytes.
+pub const MAX_ADDRESS_BYTES: usize = 256;
+
 /// The settings of a transport. All nodes of a cluster should have the same `max_frame_bytes`;
 /// everything else is each node's own business.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ pub struct TransportConfig {
     pub node_id: NodeId,
     /// The consensus group it speaks for.
     pub group: GroupId,
+    /// Where other nodes reach this one: told to each node that is called, so that one which knows
+    /// no addresses yet can answer. At most [`MAX_ADDRESS_BYTES`]; `None` by default, and then only
+    /// nodes that were told otherwise can.
+    pub advertise: Option<String>,
     /// The largest body of a frame, in bytes, sent or received; longer batches are split, and a
     /// single message over it is not sent at all. From [`MIN_FRAME_BYTES`] to [`MAX_FRAME_BYTES`];
     /// 16 MiB by default.
@@ -50,7 +57,8 @@ pub struct TransportConfig {
     /// The wait after the first failure to connect; it doubles with each until `backoff_max`, and
     /// each is shortened by up to a half at random. 20 ms by default.
     pub backoff_min: Duration,
-    /// The longest such wait; 1 s by default.
+    /// The longest such wait; 250 ms by default: a node that came back should be heard before
+    /// elections are held over it.
     pub backoff_max: Duration,
 }
 
@@ -60,6 +68,12 @@ pub enum ConfigError {
     /// The cluster id is empty or too long.
     #[error("a cluster id of {bytes} bytes, it takes 1 to {MAX_CLUSTER_ID_BYTES}")]
     ClusterId {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The advertised address is too long.
+    #[error("an advertised address of {bytes} bytes, it takes up to {MAX_ADDRESS_BYTES}")]
+    Advertise {
         /// Its length.
         bytes: usize,
     },
@@ -93,6 +107,7 @@ impl TransportConfig {
             cluster_id: cluster_id.into(),
             node_id,
             group,
+            advertise: None,
             max_frame_bytes: 16 * 1024 * 1024,
             queue_bytes: 64 * 1024 * 1024,
             queue_messages: 4096,
@@ -103,7 +118,7 @@ impl TransportConfig {
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(20),
-            backoff_max: Duration::from_secs(1),
+            backoff_max: Duration::from_millis(250),
         }
     }
 
@@ -115,6 +130,10 @@ impl TransportConfig {
         let bytes = self.cluster_id.len();
         if bytes == 0 || bytes > MAX_CLUSTER_ID_BYTES {
             return Err(ConfigError::ClusterId { bytes });
+        }
+        let bytes = self.advertise.as_ref().map_or(0, String::len);
+        if bytes > MAX_ADDRESS_BYTES {
+            return Err(ConfigError::Advertise { bytes });
         }
         if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&self.max_frame_bytes) {
             return Err(ConfigError::MaxFrameBytes { bytes: self.max_frame_bytes });

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::codec::encode_frame;
-use crate::config::TransportConfig;
+use crate::config::{MAX_ADDRESS_BYTES, TransportConfig};
 use crate::connection::{CloseReason, FrameReader, write_all};
 use crate::convert::DecodeError;
 use crate::frame::FrameType;
@@ -42,6 +42,8 @@ pub const HANDSHAKE_BYTES: usize = 4 * 1024;
 pub(crate) struct Agreed {
     pub(crate) peer: NodeId,
     pub(crate) groups: Vec<GroupId>,
+    /// Where the dialer says that it listens; nothing on its own side.
+    pub(crate) address: Option<String>,
 }
 
 /// Why there is no connection after all.
@@ -87,6 +89,7 @@ pub(crate) async fn greet(
             from: config.node_id.0,
             to: to.0,
             groups: vec![config.group.0],
+            address: config.advertise.clone(),
         };
         write_frame(config, FrameType::Hello, &hello, writer).await?;
         let frame = reader.next().await?;
@@ -163,7 +166,8 @@ fn judge(config: &TransportConfig, hello: &Hello) -> Result<Agreed, (RefusedReas
         let detail = format!("it does not speak for group {}, as node {me} does", config.group);
         return refuse(RefusedReason::Group, detail);
     }
-    Ok(Agreed { peer: NodeId(hello.from), groups: vec![config.group] })
+    let address = hello.address.clone().filter(|address| address.len() <= MAX_ADDRESS_BYTES);
+    Ok(Agreed { peer: NodeId(hello.from), groups: vec![config.group], address })
 }
 
 /// Whether the reply is from the node that was meant, and says yes.
@@ -194,7 +198,7 @@ fn check(
     if !accepted.groups.contains(&config.group.0) {
         return Err(HandshakeError::WrongReply(format!("groups {:?}", accepted.groups)));
     }
-    Ok(Agreed { peer: to, groups: vec![config.group] })
+    Ok(Agreed { peer: to, groups: vec![config.group], address: None })
 }
 
 async fn within<T>(

@@ -23,6 +23,12 @@ pub trait Inbound: Send + Sync + 'static {
     /// requests may be answered in any order.
     fn request(&self, from: NodeId, body: Bytes, reply: Responder);
 
+    /// A peer has called and says that it listens at this address: the place to answer it, for a
+    /// node that was told of no other.
+    fn introduced(&self, peer: NodeId, rpc_addr: &str) {
+        let _ = (peer, rpc_addr);
+    }
+
     /// Messages to this peer were lost: the link broke, could not be made (once a failed attempt),
     /// or its queue is full (once until there is room again).
     fn unreachable(&self, peer: NodeId);

@@ -255,6 +255,8 @@ async fn report_overflows(shared: &Shared, peer: &Peer) {
 
 async fn keep_linked(shared: &Shared, peer: &Peer) {
     let mut backoff = Backoff::new(&shared.config);
+    // A peer that stays away is worth one line, not one for each attempt.
+    let mut complained = String::new();
     loop {
         peer.wait_for_work().await;
         let address = peer.address();
@@ -265,6 +267,7 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
         match connected {
             Ok((mut reader, mut writer)) => {
                 tracing::info!(peer = %peer.id, %address, "linked");
+                complained.clear();
                 let since = Instant::now();
                 let reason = run_link(shared, peer, &address, &mut reader, &mut writer).await;
                 match reason.violation() {
@@ -282,8 +285,13 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
             }
             Err(error) => {
                 let what = format!("can't reach node {}: {error}", peer.id);
-                shared.complaints.warn(error.kind(), &address, &what);
+                if what == complained {
+                    tracing::debug!(%address, "{what}");
+                } else {
+                    shared.complaints.warn(error.kind(), &address, &what);
+                }
                 peer.fail(&what, false);
+                complained = what;
             }
         }
         shared.inbound.unreachable(peer.id);

@@ -86,6 +86,9 @@ impl Server {
             drop(handshake);
             reader.set_limit(shared.config.max_frame_bytes);
             let peer = agreed.peer;
+            if let Some(address) = &agreed.address {
+                shared.inbound.introduced(peer, address);
+            }
             let reason = server.serve(agreed, &mut reader, &mut writer).await;
             match reason.violation() {
                 Some(kind) => {

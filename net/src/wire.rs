@@ -28,6 +28,9 @@ pub struct Hello {
     /// The consensus groups it will speak for.
     #[prost(uint64, repeated, tag = "6")]
     pub groups: Vec<u64>,
+    /// Where the dialer listens, for a node that was not told.
+    #[prost(string, optional, tag = "7")]
+    pub address: Option<String>,
 }
 
 /// The answer to [`Hello`].

@@ -261,6 +261,7 @@ fn golden_bytes_of_the_handshake() {
         from: 1,
         to: 2,
         groups: vec![7],
+        address: None,
     };
     assert_eq!(hex(&hello.encode_to_vec()), "080110011a02633120012802320107");
     let reply = |outcome| {

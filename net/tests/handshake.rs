@@ -13,7 +13,7 @@ use actix_raft_net::request::RequestError;
 use actix_raft_net::transport::{BindError, Transport};
 use actix_raft_net::wire::{Accepted, Hello, HelloOutcome, HelloReply, Refused, RefusedReason};
 use bytes::{BufMut, Bytes, BytesMut};
-use common::{Recorder, config, guarded, node, numbered, round_of};
+use common::{Arrived, Recorder, config, guarded, node, numbered, round_of};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,6 +78,7 @@ fn hello() -> Hello {
         from: 1,
         to: 2,
         groups: vec![3, 7],
+        address: None,
     }
 }
 
@@ -338,4 +339,19 @@ async fn settings_out_of_range_are_refused_in_words() {
     let (two, _arrivals, _) = node(config(2)).await;
     let taken = Transport::bind(two.local_addr(), config(1), Recorder::new().0).await;
     assert!(matches!(taken, Err(BindError::Listen(_))));
+}
+
+#[tokio::test]
+async fn a_caller_says_where_it_listens_itself() {
+    let (_two, mut arrivals, address) = node(config(2)).await;
+    let advertise = Some("10.0.0.1:7001".to_owned());
+    let (one, _, _) = node(TransportConfig { advertise, ..config(1) }).await;
+    one.send(NodeId(2), &address, vec![numbered(1, 2, 1)]);
+    match arrivals.next().await {
+        Arrived::Introduced(peer, rpc_addr) => {
+            assert_eq!((peer, rpc_addr.as_str()), (NodeId(1), "10.0.0.1:7001"));
+        }
+        _ => panic!("the introduction comes before the first message"),
+    }
+    assert_eq!(arrivals.message().await, [numbered(1, 2, 1)]);
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::{Actor, Context, Handler, Recipient};
 pub use actix_raft_net::config::TransportConfig;
@@ -22,6 +22,9 @@ use crate::application::Application;
 use crate::client::Client;
 use crate::messages::{NodeId, PeerUnreachable, Receive, Rpc};
 use crate::network::SendMessages;
+
+/// How many nodes may introduce themselves: callers could invent ids without end.
+const MAX_INTRODUCED: usize = 1024;
 
 /// The TCP network of one node: cheap to clone, usable from any thread, and a
 /// [`RaftNetwork`](crate::network::RaftNetwork) when started as an actor.
@@ -46,7 +49,8 @@ impl TcpNetwork {
         config: TransportConfig,
         on_request: OnRequest,
     ) -> Result<TcpNetwork, BindError> {
-        let gateway = Arc::new(Gateway { node: OnceLock::new(), on_request });
+        let gateway =
+            Arc::new(Gateway { node: OnceLock::new(), introduced: Mutex::default(), on_request });
         let inbound: Arc<dyn Inbound> = Arc::clone(&gateway) as Arc<dyn Inbound>;
         let transport = Transport::bind(listen, config, inbound).await?;
         Ok(TcpNetwork { transport, gateway })
@@ -97,8 +101,15 @@ impl Handler<SendMessages> for TcpNetwork {
         }
         for (to, messages) in batches {
             let known = send.membership.as_ref().and_then(|members| members.address(to));
-            let address = known.map_or("", |address| address.rpc.as_str());
-            self.transport.send(to, address, messages);
+            match known.map(|address| address.rpc.as_str()).filter(|address| !address.is_empty()) {
+                Some(address) => self.transport.send(to, address, messages),
+                // Lost, if it never called.
+                None => {
+                    if let Some(address) = self.gateway.introduced().get(&to) {
+                        self.transport.send(to, address, messages);
+                    }
+                }
+            }
         }
     }
 }
@@ -106,6 +117,9 @@ impl Handler<SendMessages> for TcpNetwork {
 /// What arrives goes through here.
 struct Gateway {
     node: OnceLock<Node>,
+    /// Where nodes that have called say that they listen: for members without an address, and for
+    /// a node that was not told of the cluster yet.
+    introduced: Mutex<BTreeMap<NodeId, String>>,
     on_request: OnRequest,
 }
 
@@ -120,6 +134,13 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
+impl Gateway {
+    fn introduced(&self) -> MutexGuard<'_, BTreeMap<NodeId, String>> {
+        // A panic elsewhere leaves the map whole.
+        self.introduced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Inbound for Gateway {
     fn messages(&self, messages: Vec<Rpc>) {
         if let Some(node) = self.node.get() {
@@ -129,6 +150,13 @@ impl Inbound for Gateway {
 
     fn request(&self, from: NodeId, body: Bytes, reply: Responder) {
         (self.on_request)(from, body, reply);
+    }
+
+    fn introduced(&self, peer: NodeId, rpc_addr: &str) {
+        let mut introduced = self.introduced();
+        if introduced.len() < MAX_INTRODUCED || introduced.contains_key(&peer) {
+            introduced.insert(peer, rpc_addr.to_string());
+        }
     }
 
     fn unreachable(&self, peer: NodeId) {

@@ -268,7 +268,8 @@ impl Cluster {
     }
 
     pub fn is_refused(&mut self, at: u64, id: ReadId) -> bool {
-        let refused = |effect: &Effect| matches!(effect, Effect::ReadRefused { id: this, .. } if *this == id);
+        let refused =
+            |effect: &Effect| matches!(effect, Effect::ReadRefused { id: this, .. } if *this == id);
         self.server(at).said.iter().any(refused)
     }
 

@@ -25,6 +25,7 @@ pub enum Arrived {
     Messages(Vec<Message>),
     Request(NodeId, Bytes, Responder),
     Unreachable(NodeId),
+    Introduced(NodeId, String),
 }
 
 pub struct Recorder(Mutex<mpsc::UnboundedSender<Arrived>>);
@@ -50,6 +51,10 @@ impl Inbound for Recorder {
         self.record(Arrived::Request(from, body, reply));
     }
 
+    fn introduced(&self, peer: NodeId, rpc_addr: &str) {
+        self.record(Arrived::Introduced(peer, rpc_addr.to_owned()));
+    }
+
     fn unreachable(&self, peer: NodeId) {
         self.record(Arrived::Unreachable(peer));
     }
@@ -70,7 +75,7 @@ impl Arrivals {
         loop {
             match self.next().await {
                 Arrived::Messages(messages) => return messages,
-                Arrived::Unreachable(_) => {}
+                Arrived::Unreachable(_) | Arrived::Introduced(..) => {}
                 Arrived::Request(_, body, _) => panic!("a request: {body:?}"),
             }
         }
@@ -80,7 +85,7 @@ impl Arrivals {
         loop {
             match self.next().await {
                 Arrived::Request(from, body, reply) => return (from, body, reply),
-                Arrived::Unreachable(_) => {}
+                Arrived::Unreachable(_) | Arrived::Introduced(..) => {}
                 Arrived::Messages(messages) => panic!("messages: {messages:?}"),
             }
         }
@@ -90,7 +95,7 @@ impl Arrivals {
         loop {
             match self.next().await {
                 Arrived::Unreachable(peer) => return peer,
-                Arrived::Messages(_) | Arrived::Request(..) => {}
+                Arrived::Messages(_) | Arrived::Request(..) | Arrived::Introduced(..) => {}
             }
         }
     }
