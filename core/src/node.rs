@@ -124,12 +124,16 @@ impl Node {
             0 => Arc::clone(entries),
             _ => Arc::from(&entries[from..]),
         };
-        let Some(first) = run.first().map(|entry| entry.index) else {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return;
         };
+        let (first, last) = (first.index, last.index);
         assert!(first > self.commit_index, "a committed entry is never overwritten (§5.4)");
         self.memberships.retain(|(index, _)| *index < first || *index == Index::ZERO);
         self.log.append(&run);
+        // From now on, and not from the end of the step: a save of what this overwrites may be
+        // reported in the same step.
+        self.log.saving(self.next_save(), first, last);
         for entry in run.iter() {
             if let EntryPayload::ConfigChange(membership) = &entry.payload {
                 // A server uses the latest configuration in its log, committed or not (§6).
@@ -286,18 +290,17 @@ impl Node {
         }
     }
 
+    fn next_save(&self) -> SaveId {
+        SaveId(self.last_save.0 + 1)
+    }
+
     /// Ends a step: turns what it stored into one save, and lets out what may be said.
     pub(crate) fn finish_step(&mut self) -> Vec<Effect> {
         if self.saving != Save::default() {
-            self.last_save = SaveId(self.last_save.0 + 1);
+            self.last_save = self.next_save();
             let (id, save) = (self.last_save, std::mem::take(&mut self.saving));
             if save.hard_state.is_some() || save.base.is_some() {
                 self.hard_state_save = Some(id);
-            }
-            for run in &save.entries {
-                if let (Some(first), Some(last)) = (run.first(), run.last()) {
-                    self.log.saving(id, first.index, last.index);
-                }
             }
             self.effects.push(Effect::Save { id, save });
         }
