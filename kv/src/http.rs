@@ -103,11 +103,7 @@ async fn delete(server: Data<Server>, request: HttpRequest) -> HttpResponse {
     }
 }
 
-async fn get(
-    server: Data<Server>,
-    request: HttpRequest,
-    query: QueryOf<GetQuery>,
-) -> HttpResponse {
+async fn get(server: Data<Server>, request: HttpRequest, query: QueryOf<GetQuery>) -> HttpResponse {
     let (key, query) = match (key_of(&request), query) {
         (Ok(key), Ok(query)) => (key, query),
         (Err(error), _) => return refuse(&server, error),
@@ -118,9 +114,7 @@ async fn get(
             Some(item) => Answer::Found(item),
             None => Answer::NotFound(true),
         },
-        Some(Consistency::Linearizable) | None => {
-            server.execute(Operation::Get(Get { key })).await
-        }
+        Some(Consistency::Linearizable) | None => server.execute(Operation::Get(Get { key })).await,
     };
     answer(&server, found)
 }

@@ -102,9 +102,12 @@ mod tests {
         assert_eq!(precondition(Some("\"7\""), None), Ok(Some(Expected::Version(7))));
         assert_eq!(precondition(Some("*"), None), Ok(Some(Expected::Present(true))));
         assert_eq!(precondition(None, Some("*")), Ok(Some(Expected::Absent(true))));
-        for (if_match, if_none_match) in
-            [(Some("7"), None), (Some("W/\"7\""), None), (None, Some("\"7\"")), (Some("*"), Some("*"))]
-        {
+        for (if_match, if_none_match) in [
+            (Some("7"), None),
+            (Some("W/\"7\""), None),
+            (None, Some("\"7\"")),
+            (Some("*"), Some("*")),
+        ] {
             assert_eq!(precondition(if_match, if_none_match).unwrap_err().status, 400);
         }
     }

@@ -18,7 +18,8 @@ impl FromStr for Peer {
         let expected = || format!("'{text}' is not ID=RAFT_ADDR@HTTP_ADDR");
         let (id, addresses) = text.split_once('=').ok_or_else(expected)?;
         let (rpc, client) = addresses.split_once('@').ok_or_else(expected)?;
-        let id = id.trim().parse().map_err(|_| format!("'{id}' is not a number: {}", expected()))?;
+        let id =
+            id.trim().parse().map_err(|_| format!("'{id}' is not a number: {}", expected()))?;
         for address in [rpc, client] {
             check_address(address)?;
         }

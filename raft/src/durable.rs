@@ -16,9 +16,10 @@ use std::thread;
 
 use actix::dev::MessageResponse;
 use actix::{Actor, Context, Handler, ResponseFuture};
+use actix_raft_log::error::Identity;
 pub use actix_raft_log::error::OpenError as LogOpenError;
 use actix_raft_log::real::RealDisk;
-use actix_raft_log::wal::{Identity, LogOptions};
+use actix_raft_log::wal::LogOptions;
 use actix_raft_log::writer::Log;
 
 use crate::application::{Application, StateMachine};

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub struct Server {
 
 struct Running {
     child: Child,
-    log: mpsc::Receiver<String>,
+    log: Mutex<mpsc::Receiver<String>>,
 }
 
 /// An answer to a request.
@@ -83,7 +83,7 @@ impl Server {
             said += &line;
             said += "\n";
             if line.contains("ready: ") {
-                self.process = Some(Running { child, log });
+                self.process = Some(Running { child, log: Mutex::new(log) });
                 return Ok(());
             }
         }
@@ -118,13 +118,13 @@ impl Server {
     /// Waits until it has ended by itself: its status and what it said since it was ready.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let mut running = self.process.take().expect("it runs");
-        let said: Vec<String> = running.log.iter().collect();
+        let said: Vec<String> = running.log.into_inner().unwrap().iter().collect();
         (running.child.wait().unwrap(), said.join("\n"))
     }
 
     /// Waits until it has said this.
     pub fn wait_for_log(&self, text: &str) -> String {
-        let log = &self.process.as_ref().expect("it runs").log;
+        let log = self.process.as_ref().expect("it runs").log.lock().unwrap();
         loop {
             let line = log.recv_timeout(GUARD).unwrap_or_else(|_| panic!("'{text}' is never said"));
             if line.contains(text) {

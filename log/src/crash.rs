@@ -1,0 +1,283 @@
+//! A disk in memory that loses what was not synced, and fails when told to: for tests, ours and
+//! yours.
+//!
+//! It keeps what programs see apart from what is durable. [`CrashDisk::crash`] is a power failure:
+//! of every sector that was written and not synced, and every name that was changed and not
+//! synced, the old state may come back, or the new one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_raft_core::random::Random;
+
+use crate::disk::{Disk, DiskFile};
+
+/// What is written as a whole or not at all.
+const SECTOR: usize = 512;
+
+/// What a power failure leaves of what was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survives {
+    /// Nothing.
+    Nothing,
+    /// Everything.
+    Everything,
+    /// Each sector and each name, or not, as this seed says.
+    Some(u64),
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct CrashDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<String, Contents>,
+    durable_names: BTreeMap<String, Contents>,
+    operations: u64,
+    syncs: u64,
+    fault: Option<Fault>,
+}
+
+#[derive(Clone)]
+struct Fault {
+    /// The first operation that fails.
+    from: u64,
+    /// The last one.
+    until: u64,
+    kind: io::ErrorKind,
+}
+
+/// A file's bytes; files keep them when their name is gone.
+type Contents = Arc<Mutex<Bytes>>;
+
+#[derive(Clone, Default)]
+struct Bytes {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+struct CrashFile {
+    disk: CrashDisk,
+    contents: Contents,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A test that panicked has failed already.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CrashDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> CrashDisk {
+        CrashDisk::default()
+    }
+
+    /// How many operations have changed the disk, or tried to.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        lock(&self.state).operations
+    }
+
+    /// How many times a file was synced.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        lock(&self.state).syncs
+    }
+
+    /// The power fails at this operation, counted from 1: it and all later ones fail, and may have
+    /// had their effect in part.
+    pub fn power_off_at(&self, operation: u64) {
+        self.fail(operation, u64::MAX, io::ErrorKind::Other);
+    }
+
+    /// This operation, counted from 1, fails; later ones work.
+    pub fn fail_at(&self, operation: u64, kind: io::ErrorKind) {
+        self.fail(operation, operation, kind);
+    }
+
+    fn fail(&self, from: u64, until: u64, kind: io::ErrorKind) {
+        lock(&self.state).fault = Some(Fault { from, until, kind });
+    }
+
+    /// The disk as it is found when the power is back.
+    #[must_use]
+    pub fn crash(&self, survives: Survives) -> CrashDisk {
+        let state = lock(&self.state);
+        let mut coin = Coin::new(survives);
+        let mut names = state.durable_names.clone();
+        let changed = state.names.keys().chain(state.durable_names.keys());
+        let changed: Vec<String> = changed.cloned().collect();
+        for name in changed {
+            let same = match (state.names.get(&name), state.durable_names.get(&name)) {
+                (Some(live), Some(durable)) => Arc::ptr_eq(live, durable),
+                _ => false,
+            };
+            if !same && coin.toss() {
+                match state.names.get(&name) {
+                    Some(contents) => names.insert(name, Arc::clone(contents)),
+                    None => names.remove(&name),
+                };
+            }
+        }
+        let found: BTreeMap<String, Contents> = names
+            .into_iter()
+            .map(|(name, contents)| {
+                let bytes = lock(&contents).after_crash(&mut coin);
+                (name, Arc::new(Mutex::new(bytes)))
+            })
+            .collect();
+        let state = State { names: found.clone(), durable_names: found, ..State::default() };
+        CrashDisk { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A file's bytes as programs see them.
+    #[must_use]
+    pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        lock(&self.state).names.get(name).map(|contents| lock(contents).live.clone())
+    }
+
+    /// Replaces a file's bytes, durably, behind the back of whoever uses it: damage.
+    pub fn damage(&self, name: &str, damage: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(contents) = lock(&self.state).names.get(name) {
+            let mut bytes = lock(contents);
+            damage(&mut bytes.live);
+            bytes.durable = bytes.live.clone();
+        }
+    }
+
+    /// Counts an operation; an error if it is to fail.
+    fn operate(&self) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.operations += 1;
+        let number = state.operations;
+        match &state.fault {
+            Some(fault) if (fault.from..=fault.until).contains(&number) => {
+                Err(io::Error::new(fault.kind, format!("operation {number} was told to fail")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Coin {
+    survives: Survives,
+    random: Random,
+}
+
+impl Coin {
+    fn new(survives: Survives) -> Coin {
+        let seed = match survives {
+            Survives::Some(seed) => seed,
+            Survives::Nothing | Survives::Everything => 0,
+        };
+        Coin { survives, random: Random::new(seed) }
+    }
+
+    fn toss(&mut self) -> bool {
+        match self.survives {
+            Survives::Nothing => false,
+            Survives::Everything => true,
+            Survives::Some(_) => self.random.next_u64().is_multiple_of(2),
+        }
+    }
+}
+
+impl Bytes {
+    fn after_crash(&self, coin: &mut Coin) -> Bytes {
+        let mut found = self.durable.clone();
+        // The file's length is a change like another.
+        if self.live.len() > found.len() && coin.toss() {
+            found.resize(self.live.len(), 0);
+        }
+        for (place, sector) in self.live.chunks(SECTOR).enumerate() {
+            let start = place * SECTOR;
+            let end = (start + sector.len()).min(found.len());
+            if start < end && found[start..end] != sector[..end - start] && coin.toss() {
+                found[start..end].copy_from_slice(&sector[..end - start]);
+            }
+        }
+        Bytes { live: found.clone(), durable: found }
+    }
+}
+
+impl Disk for CrashDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.state).names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.operate()?;
+        let contents = Contents::default();
+        lock(&self.state).names.insert(name.to_string(), Arc::clone(&contents));
+        Ok(Box::new(CrashFile { disk: self.clone(), contents }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let contents = lock(&self.state).names.get(name).cloned();
+        let contents = contents.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(CrashFile { disk: self.clone(), contents }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.operate()?;
+        let names = &mut lock(&self.state).names;
+        let contents = names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        names.insert(to.to_string(), contents);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.operate()?;
+        let removed = lock(&self.state).names.remove(name);
+        removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.operate()?;
+        let mut state = lock(&self.state);
+        state.durable_names = state.names.clone();
+        Ok(())
+    }
+
+    fn describe(&self, name: &str) -> String {
+        format!("/crash-disk/{name}")
+    }
+}
+
+impl DiskFile for CrashFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(lock(&self.contents).live.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bytes = lock(&self.contents);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.live.len());
+        let count = buffer.len().min(bytes.live.len() - start);
+        buffer[..count].copy_from_slice(&bytes.live[start..start + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let worked = self.disk.operate();
+        // A write that fails may have got anywhere.
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut contents = lock(&self.contents);
+        let length = contents.live.len().max(start + bytes.len());
+        contents.live.resize(length, 0);
+        contents.live[start..start + bytes.len()].copy_from_slice(bytes);
+        worked
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.operate()?;
+        lock(&self.disk.state).syncs += 1;
+        let mut contents = lock(&self.contents);
+        contents.durable = contents.live.clone();
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The bytes of a segment: its header, and the frames behind it.
+//!
+//! ```text
+//!   | header, 512 bytes | frame | frame | ... | marker | zeros ... |
+//!
+//!   frame:  | length u32 | crc u32 | sequence u64 | body | zeros to a multiple of 8 |
+//!   marker: a frame without a body: everything before it was durable when it was written
+//! ```
+//!
+//! All numbers are little-endian. `docs/disk-format.md` tells the rest.
+
+use actix_raft_core::random::Random;
+use actix_raft_core::types::NodeId;
+
+use crate::error::Identity;
+
+/// The version written, and the only one that is read.
+pub const VERSION: u32 = 1;
+/// The length of a segment's header, where its frames begin.
+pub const HEADER_BYTES: usize = 512;
+/// The length of a frame's header.
+pub const FRAME_BYTES: usize = 16;
+/// The longest cluster id that fits into a header.
+pub const MAX_CLUSTER_ID_BYTES: usize = 256;
+
+const MAGIC: [u8; 8] = *b"ARAFTLOG";
+/// Where the header's own checksum is.
+const HEADER_CRC: usize = HEADER_BYTES - 4;
+/// Where the identity begins.
+const IDENTITY: usize = 28;
+
+/// The name of a segment's file.
+#[must_use]
+pub fn segment_name(number: u64) -> String {
+    format!("{number:016x}.wal")
+}
+
+/// The number in the name of a segment's file, if it is one.
+#[must_use]
+pub fn segment_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".wal").filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// What a segment's checksums are salted with: so neither bytes of an earlier use of the file nor
+/// a client's bytes that look like a frame can be taken for one.
+#[must_use]
+pub fn salt_of(identity: &Identity, number: u64) -> u64 {
+    let cluster = u64::from(crc32fast::hash(identity.cluster_id.as_bytes()));
+    let mut random = Random::new(cluster ^ identity.node_id.0.rotate_left(32));
+    Random::new(random.next_u64() ^ number).next_u64()
+}
+
+/// A segment's header.
+#[must_use]
+pub fn encode_header(identity: &Identity, number: u64) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    let cluster = identity.cluster_id.as_bytes();
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..20].copy_from_slice(&number.to_le_bytes());
+    header[20..28].copy_from_slice(&salt_of(identity, number).to_le_bytes());
+    header[28..36].copy_from_slice(&identity.node_id.0.to_le_bytes());
+    header[36..38].copy_from_slice(&(cluster.len() as u16).to_le_bytes());
+    header[38..38 + cluster.len()].copy_from_slice(cluster);
+    let crc = crc32fast::hash(&header[..HEADER_CRC]);
+    header[HEADER_CRC..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// What a segment's header says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) version: u32,
+    pub(crate) number: u64,
+    pub(crate) identity: Identity,
+}
+
+/// Reads a segment's header; the error says what is wrong with it.
+pub(crate) fn decode_header(bytes: &[u8]) -> Result<Header, &'static str> {
+    let header: &[u8; HEADER_BYTES] =
+        bytes.first_chunk().ok_or("the file is shorter than a segment's header")?;
+    if header[..8] != MAGIC {
+        return Err("it does not begin as a segment does");
+    }
+    if u32_at(header, HEADER_CRC) != crc32fast::hash(&header[..HEADER_CRC]) {
+        return Err("the checksum of the segment's header is wrong");
+    }
+    let length = usize::from(u16::from_le_bytes([header[36], header[37]]));
+    let cluster = header.get(IDENTITY + 10..IDENTITY + 10 + length.min(MAX_CLUSTER_ID_BYTES));
+    let cluster_id = cluster.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    Ok(Header {
+        version: u32_at(header, 8),
+        number: u64_at(header, 12),
+        identity: Identity {
+            cluster_id: cluster_id.unwrap_or_default(),
+            node_id: NodeId(u64_at(header, IDENTITY)),
+        },
+    })
+}
+
+/// How much room a frame of this body takes.
+#[must_use]
+pub fn frame_size(body: usize) -> usize {
+    FRAME_BYTES + body.next_multiple_of(8)
+}
+
+/// Fills in the header of the frame at the begin of `frame`, behind which its body is, and pads it.
+pub(crate) fn seal_frame(frame: &mut Vec<u8>, salt: u64, sequence: u64) {
+    let length = frame.len() - FRAME_BYTES;
+    // A body is limited far below 4 GiB.
+    let length_bytes = (length as u32).to_le_bytes();
+    frame[..4].copy_from_slice(&length_bytes);
+    frame[8..16].copy_from_slice(&sequence.to_le_bytes());
+    let crc = frame_crc(salt, length_bytes, sequence, &frame[FRAME_BYTES..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    frame.resize(frame_size(length), 0);
+}
+
+fn frame_crc(salt: u64, length: [u8; 4], sequence: u64, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&salt.to_le_bytes());
+    crc.update(&length);
+    crc.update(&sequence.to_le_bytes());
+    crc.update(body);
+    crc.finalize()
+}
+
+/// A frame that is whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) sequence: u64,
+    /// Empty in a marker.
+    pub(crate) body: &'a [u8],
+}
+
+/// The frame at the begin of these bytes, if there is a whole one.
+pub(crate) fn decode_frame(bytes: &[u8], salt: u64) -> Option<Frame<'_>> {
+    let header: &[u8; FRAME_BYTES] = bytes.first_chunk()?;
+    let length = u32_at(header, 0);
+    let sequence = u64_at(header, 8);
+    let body = bytes.get(FRAME_BYTES..FRAME_BYTES + length as usize)?;
+    // Zeros, where nothing was written yet, are no frame.
+    let whole =
+        sequence != 0 && u32_at(header, 4) == frame_crc(salt, length.to_le_bytes(), sequence, body);
+    whole.then_some(Frame { sequence, body })
+}
+
+/// The length of the body that a frame's header claims.
+pub(crate) fn claimed_body(header: &[u8; FRAME_BYTES]) -> usize {
+    u32_at(header, 0) as usize
+}
+
+fn u32_at(bytes: &[u8], place: usize) -> u32 {
+    bytes[place..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn u64_at(bytes: &[u8], place: usize) -> u64 {
+    bytes[place..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

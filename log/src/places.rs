@@ -1,0 +1,105 @@
+//! Where entries are: a sparse index, shared by the writer and its readers.
+//!
+//! ```text
+//!   points:   (index 1, segment 1, offset 512)   (240, 1, 66048)   (198, ...)  after a truncation:
+//!             |------- entries 1..240 ----------|                  points from 198 on are gone,
+//!             read forward from the point                          and 198 has one of its own
+//! ```
+//!
+//! Between two points the first entry of an index that is found reading forward is the valid one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use actix_raft_core::types::Index;
+
+use crate::disk::DiskFile;
+
+/// Bytes of log between two points.
+const POINT_BYTES: u64 = 64 * 1024;
+
+/// Where to begin reading in order to find an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// The first entry that is found from here.
+    pub(crate) index: Index,
+    pub(crate) segment: u64,
+    /// Where the frame with the entry begins.
+    pub(crate) offset: u64,
+    /// Which of the frame's runs begins with the entry, or holds it.
+    pub(crate) run: u32,
+}
+
+/// A segment's file, and its salt.
+#[derive(Clone)]
+pub(crate) struct SegmentFile {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) name: String,
+    pub(crate) salt: u64,
+    /// The greatest index in it.
+    pub(crate) max_index: Index,
+}
+
+/// What is durable, and where.
+#[derive(Default)]
+pub(crate) struct Places {
+    pub(crate) segments: BTreeMap<u64, SegmentFile>,
+    pub(crate) points: Vec<Point>,
+    pub(crate) base: Index,
+    pub(crate) last: Index,
+}
+
+pub(crate) type SharedPlaces = Arc<RwLock<Places>>;
+
+impl Places {
+    /// Takes note of a run of entries in a durable frame.
+    pub(crate) fn note_run(&mut self, point: Point, last: Index) {
+        let truncates = point.index <= self.last;
+        if truncates {
+            let kept = self.points.partition_point(|earlier| earlier.index < point.index);
+            self.points.truncate(kept);
+        }
+        let near = self.points.last().is_some_and(|before| {
+            before.segment == point.segment && point.offset - before.offset < POINT_BYTES
+        });
+        if truncates || !near {
+            self.points.push(point);
+        }
+        self.last = last;
+        if let Some(segment) = self.segments.get_mut(&point.segment) {
+            segment.max_index = segment.max_index.max(last);
+        }
+    }
+
+    /// Takes note that the log now begins after `base`.
+    pub(crate) fn note_base(&mut self, base: Index) {
+        self.base = base;
+        let after = self.points.partition_point(|point| point.index <= base.next());
+        // The last point at or before the first entry is still needed to find it.
+        self.points.drain(..after.saturating_sub(1));
+        if self.last < base {
+            self.points.clear();
+            self.last = base;
+        }
+    }
+
+    /// The segments that hold nothing but entries up to the base, the oldest first; never the one
+    /// that is written.
+    pub(crate) fn obsolete(&self) -> Vec<u64> {
+        let newest = self.segments.keys().next_back().copied();
+        let old = self.segments.iter().take_while(|(number, segment)| {
+            segment.max_index <= self.base && Some(**number) != newest
+        });
+        old.map(|(number, _)| *number).collect()
+    }
+
+    /// The points from which the entries of these indexes are read, each with the last index to be
+    /// read from it.
+    pub(crate) fn covering(&self, first: Index, last: Index) -> Vec<(Point, Index)> {
+        let start = self.points.partition_point(|point| point.index <= first).saturating_sub(1);
+        let points = self.points[start.min(self.points.len())..].iter();
+        let wanted = points.clone().take_while(|point| point.index <= last);
+        let ends = points.skip(1).map(|next| next.index.prev()).chain([last]);
+        wanted.copied().zip(ends).map(|(point, end)| (point, end.min(last))).collect()
+    }
+}
