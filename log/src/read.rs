@@ -22,6 +22,8 @@ struct Wanted {
     next: Index,
     last: Index,
     bytes_left: usize,
+    /// Whether an entry did not fit.
+    full: bool,
     entries: Vec<Entry>,
 }
 
@@ -42,7 +44,8 @@ impl LogReader {
         max_bytes: usize,
     ) -> Result<Vec<Entry>, ReadError> {
         let plan = self.plan(first, last)?;
-        let mut wanted = Wanted { next: first, last, bytes_left: max_bytes, entries: Vec::new() };
+        let mut wanted =
+            Wanted { next: first, last, bytes_left: max_bytes, full: false, entries: Vec::new() };
         for (point, end, segment) in plan {
             wanted.read_from(point, end, &segment)?;
             if wanted.is_full() {
@@ -79,7 +82,7 @@ type SegmentFiles = Vec<SegmentFile>;
 
 impl Wanted {
     fn is_full(&self) -> bool {
-        self.next > self.last || self.bytes_left == 0
+        self.full || self.next > self.last
     }
 
     /// Collects the entries up to `end`, reading frame after frame.
@@ -125,7 +128,7 @@ impl Wanted {
     fn take(&mut self, entry: Entry) {
         let weight = entry.weight();
         if weight > self.bytes_left && !self.entries.is_empty() {
-            self.bytes_left = 0;
+            self.full = true;
             return;
         }
         self.bytes_left = self.bytes_left.saturating_sub(weight);

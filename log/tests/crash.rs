@@ -1,0 +1,128 @@
+//! Power failures at every moment: what was acknowledged is there, and a save is whole or absent.
+
+mod support;
+
+use actix_raft_log::crash::{CrashDisk, Survives};
+use support::{Model, Step, open, perform, run, script, vote};
+
+const SURVIVALS: [Survives; 8] = [
+    Survives::Nothing,
+    Survives::Everything,
+    Survives::Some(1),
+    Survives::Some(2),
+    Survives::Some(3),
+    Survives::Some(4),
+    Survives::Some(5),
+    Survives::Some(6),
+];
+
+/// Runs the script until the disk fails: what was acknowledged, and what would have been next.
+fn run_until_failure(disk: &CrashDisk, steps: &[Step]) -> (Model, Option<Model>) {
+    let mut model = Model::default();
+    let Ok((mut wal, _)) = open(disk) else { return (model, None) };
+    for step in steps {
+        let mut after = model.clone();
+        after.apply(step);
+        if !perform(&mut wal, &model, step) {
+            return (model, Some(after));
+        }
+        model = after;
+    }
+    (model, None)
+}
+
+/// Opens the log, which must hold what was acknowledged or the save in progress too; then goes on.
+fn check(disk: &CrashDisk, acknowledged: &Model, next: Option<&Model>, context: &str) {
+    let (mut wal, _) = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let mut found = Model::of(&wal);
+    assert!(
+        found == *acknowledged || Some(&found) == next,
+        "{context}: found {found:?}, acknowledged {acknowledged:?}, in progress {next:?}"
+    );
+    let last = found.entries.last().map_or(found.base.last_included.index, |entry| entry.index);
+    let more = Step::Save(vec![run(9, last.0 + 1, last.0 + 3)]);
+    assert!(perform(&mut wal, &found, &more), "{context}");
+    found.apply(&more);
+    assert_eq!(Model::of(&wal), found, "{context}");
+    drop(wal);
+    let (wal, _) = open(&disk.crash(Survives::Nothing)).unwrap();
+    assert_eq!(Model::of(&wal), found, "{context}, opened again");
+}
+
+#[test]
+fn a_power_failure_at_any_operation_loses_nothing_that_was_acknowledged() {
+    let steps = script();
+    let all = CrashDisk::new();
+    let (whole, failed) = run_until_failure(&all, &steps);
+    assert!(failed.is_none() && whole.entries.len() == 8, "the script runs to its end");
+    for operation in 1..=all.operations() + 1 {
+        for survives in SURVIVALS {
+            let disk = CrashDisk::new();
+            disk.power_off_at(operation);
+            let (acknowledged, next) = run_until_failure(&disk, &steps);
+            let context = format!("power off at operation {operation}, survives {survives:?}");
+            check(&disk.crash(survives), &acknowledged, next.as_ref(), &context);
+        }
+    }
+}
+
+#[test]
+fn a_power_failure_while_a_log_is_opened_loses_nothing_either() {
+    let steps = script();
+    // A log with a torn tail, so that opening has something to mend.
+    let torn = |survives| {
+        let disk = CrashDisk::new();
+        let mut operation = 0;
+        loop {
+            operation += 3;
+            let disk_off = CrashDisk::new();
+            disk_off.power_off_at(operation);
+            let (acknowledged, next) = run_until_failure(&disk_off, &steps);
+            if acknowledged.entries.len() > 30 || operation > 1000 {
+                drop(disk);
+                return (disk_off.crash(survives), acknowledged, next);
+            }
+        }
+    };
+    for survives in SURVIVALS {
+        let (disk, acknowledged, next) = torn(survives);
+        let mut operation = 1;
+        loop {
+            let opening = disk.crash(Survives::Everything);
+            opening.power_off_at(operation);
+            let opened = open(&opening).is_ok();
+            for again in SURVIVALS {
+                let context = format!("{survives:?}, opening off at {operation}, {again:?}");
+                check(&opening.crash(again), &acknowledged, next.as_ref(), &context);
+            }
+            if opened {
+                break;
+            }
+            operation += 1;
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_write_or_sync_nothing_more_is_acknowledged() {
+    let steps = script();
+    let all = CrashDisk::new();
+    run_until_failure(&all, &steps);
+    for operation in 4..=all.operations() {
+        let disk = CrashDisk::new();
+        disk.fail_at(operation, std::io::ErrorKind::StorageFull);
+        let mut model = Model::default();
+        let Ok((mut wal, _)) = open(&disk) else { continue };
+        let failed = steps.iter().find(|step| {
+            let performed = perform(&mut wal, &model, step);
+            if performed {
+                model.apply(step);
+            }
+            !performed
+        });
+        assert!(failed.is_some(), "operation {operation} was never needed");
+        assert!(wal.mark().is_err() && wal.save(&[vote(9, None)]).is_err(), "at {operation}");
+        let error = wal.save(&[run(9, 1, 1)]).unwrap_err().to_string();
+        assert!(error.contains("/crash-disk/0000000000000"), "{error}");
+    }
+}
