@@ -33,9 +33,8 @@ impl StateMachine for Greetings {
     }
 }
 
-#[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = std::env::args().nth(1).ok_or("usage: single_node DIRECTORY")?;
+/// Starts the node in this directory, greets once, and stops it; returns the count of greetings.
+pub async fn greet(directory: &str) -> Result<u64, Box<dyn std::error::Error>> {
     let id = NodeId(1);
     let storage = DurableStorage::open(directory, "greetings", id, Greetings::default())?;
     let pristine = storage.stored().is_pristine();
@@ -52,7 +51,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             result => break result?,
         }
     };
-    println!("this directory was greeted {count} times");
     node.shutdown().await;
+    Ok(count)
+}
+
+/// Runs the example.
+#[actix::main]
+pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = std::env::args().nth(1).ok_or("usage: single_node DIRECTORY")?;
+    println!("this directory was greeted {} times", greet(&directory).await?);
     Ok(())
 }

@@ -49,8 +49,9 @@ async fn add(nodes: &[Client<Counter>], addend: u64) -> Result<u64, ClientError>
     }
 }
 
+/// Runs the example.
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let router = Router::new();
     let members: Vec<(NodeId, Address)> =
         (1..=3).map(|id| (NodeId(id), Address::default())).collect();
