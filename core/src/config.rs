@@ -32,8 +32,7 @@ pub struct Config {
     /// older ones are read from storage. Entries that are not on this server's disk yet are kept
     /// in any case. Default 16 MiB.
     pub recent_entries_bytes: usize,
-    /// Seed of the election timeouts' randomness. Nodes of one cluster should have different
-    /// ones. Default 0.
+    /// Seed of the election timeouts' randomness, mixed with the node's id. Default 0.
     pub seed: u64,
 }
 

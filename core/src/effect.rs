@@ -29,9 +29,9 @@ pub enum Effect {
     /// Send this message. It may be lost.
     Send(Message),
     /// Read entries from storage, then bring [`LogRead`](crate::event::Event::LogRead). They are
-    /// on disk.
+    /// on disk, unless a later save overwrites them before they are read.
     ReadLog {
-        /// What for; at most one read is outstanding for each.
+        /// What for.
         reader: LogReader,
         /// The first index.
         first: Index,

@@ -53,7 +53,7 @@ pub enum Event {
     LogRead {
         /// What they were asked for.
         reader: LogReader,
-        /// Contiguous, from the first index asked for on; at least one.
+        /// Contiguous, from the first index asked for on; none if they were overwritten since.
         entries: Arc<[Entry]>,
     },
     /// The state machine applied everything up to here.

@@ -1,7 +1,5 @@
 //! The follower: answers leaders and candidates, and waits (§5.2, §5.3).
 
-use std::sync::Arc;
-
 use crate::entry::Entry;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::node::Node;
@@ -50,56 +48,40 @@ impl Follower {
         if self.leader.is_some_and(|leader| leader != from) {
             return node.violation(from, "a second leader in one term (§5.2)");
         }
-        if !is_well_formed(request) {
-            return node.violation(from, "entries that are not contiguous or of impossible terms");
-        }
-        if node.is_other_cluster(&request.entries) {
-            return node.violation(from, "a cluster formed of other initial members");
-        }
         self.leader = Some(from);
         self.last_contact = Some(node.now);
-        self.deadline = node.is_voter().then(|| node.election_deadline());
         self.round = self.round.max(request.round);
 
         // A leader has every committed entry (§5.4), so up to the commit index there is nothing
         // to compare.
         let prev = request.prev_log;
         if prev.index > node.commit_index && !node.log.matches(prev) {
-            return self.reject(node, from, request);
+            self.reject(node, from, request);
+        } else {
+            let last = self.store(node, request);
+            self.verified = self.verified.max(last);
+            // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last
+            // new entry)": what lies beyond this request may not be the leader's.
+            node.commit(node.commit_index.max(request.leader_commit.min(last)));
         }
-        let Some(last) = self.store(node, from, request) else { return };
-        self.verified = self.verified.max(last);
-        // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new
-        // entry)": what lies beyond this request may not be the leader's.
-        node.commit(node.commit_index.max(request.leader_commit.min(last)));
+        // After the entries: among them may be the configuration that gives this server its vote.
+        self.deadline = node.is_voter().then(|| node.election_deadline());
     }
 
     /// "If an existing entry conflicts with a new one (same index but different terms), delete the
     /// existing entry and all that follow it. Append any new entries not already in the log."
-    /// Returns the last index of the request, unless it contradicts what is committed.
-    fn store(
-        &mut self,
-        node: &mut Node,
-        from: NodeId,
-        request: &AppendEntriesRequest,
-    ) -> Option<Index> {
+    /// Returns the last index of the request.
+    fn store(&mut self, node: &mut Node, request: &AppendEntriesRequest) -> Index {
         let is_known =
             |entry: &&Entry| entry.index <= node.commit_index || node.log.matches(entry.position());
         let known = request.entries.iter().take_while(is_known).count();
-        let mut agreed =
-            request.entries[..known].iter().map(Entry::position).chain([request.prev_log]);
-        let differs = |at: LogPosition| node.log.term_at(at.index).is_some_and(|t| t != at.term);
-        if agreed.any(differs) {
-            node.violation(from, "a leader that lacks a committed entry (§5.4)");
-            return None;
-        }
         if known < request.entries.len() {
             // The answer leaves once the entries are on disk; see `acknowledge`.
             node.append(&request.entries, known);
         } else {
             self.answer_due = true;
         }
-        Some(Index(request.prev_log.index.0 + request.entries.len() as u64))
+        Index(request.prev_log.index.0 + request.entries.len() as u64)
     }
 
     /// "Reply false if log doesn't contain an entry at prevLogIndex whose term matches
@@ -141,16 +123,15 @@ impl Follower {
     }
 }
 
-/// Whether the entries follow each other and their terms can be: they never fall, and none is
-/// later than the leader's.
-fn is_well_formed(request: &AppendEntriesRequest) -> bool {
-    let mut last = request.prev_log;
-    for entry in Arc::as_ref(&request.entries) {
-        let follows = entry.index.0.checked_sub(1) == Some(last.index.0);
-        if !follows || entry.term < last.term || entry.term.0 == 0 {
-            return false;
-        }
-        last = entry.position();
+/// What of a request of the current or a later term contradicts this server's own log: no leader
+/// that it could have sends that.
+pub(crate) fn contradiction(node: &Node, request: &AppendEntriesRequest) -> Option<&'static str> {
+    if node.is_other_cluster(&request.entries) {
+        return Some("a cluster formed of other initial members");
     }
-    last.term <= request.term
+    let differs = |at: LogPosition| {
+        at.index <= node.commit_index && node.log.term_at(at.index).is_some_and(|t| t != at.term)
+    };
+    let mut positions = request.entries.iter().map(Entry::position).chain([request.prev_log]);
+    positions.any(differs).then_some("a leader that lacks a committed entry (§5.4)")
 }

@@ -102,18 +102,23 @@ impl Leader {
         let Some(progress) = self.progress.get_mut(&from) else {
             return;
         };
+        if response.round > self.round {
+            return node.violation(from, "answers a round that was never begun");
+        }
+        if let AppendOutcome::Matched { match_index } = response.outcome
+            && match_index > node.log.last().index
+        {
+            return node.violation(from, "acknowledges entries that were never sent");
+        }
         progress.last_contact = node.now;
+        progress.round = progress.round.max(response.round);
         match response.outcome {
-            AppendOutcome::Matched { match_index } if match_index > node.log.last().index => {
-                return node.violation(from, "acknowledges entries that were never sent");
-            }
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
                 let agree = node.log.floor(hint).index;
                 progress.on_conflict(prev_log_index, agree);
             }
         }
-        progress.round = progress.round.max(response.round.min(self.round));
     }
 
     /// Entries came from storage for a follower that is far behind.

@@ -132,6 +132,53 @@ impl MessageBody {
             MessageBody::VoteResponse(body) => body.term,
         }
     }
+
+    /// What is wrong with the message, whoever hears it; `None` if a correct server may say it.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        if self.term() == Term::ZERO || self.term() > LAST_TERM {
+            return Some("a term that no server is ever in");
+        }
+        let is_possible = match self {
+            MessageBody::AppendEntriesRequest(request) => request.is_possible(),
+            // A candidate has just entered its term: nothing in its log is of it.
+            MessageBody::VoteRequest(request) => {
+                is_possible(request.last_log) && request.last_log.term < request.term
+            }
+            MessageBody::AppendEntriesResponse(_) | MessageBody::VoteResponse(_) => true,
+        };
+        (!is_possible).then_some("a log that no server can have")
+    }
+}
+
+/// The last term that is believed. No cluster reaches it, and what is counted up from it never
+/// overflows.
+const LAST_TERM: Term = Term(u64::MAX / 2);
+
+/// The last index that is believed, likewise.
+const LAST_INDEX: Index = Index(u64::MAX / 2);
+
+fn is_possible(position: LogPosition) -> bool {
+    position == LogPosition::ZERO
+        || (position.term > Term::ZERO
+            && position.index > Index::ZERO
+            && position.index <= LAST_INDEX)
+}
+
+impl AppendEntriesRequest {
+    /// Whether the entries follow each other and their terms can be: they never fall, and none is
+    /// later than the leader's.
+    fn is_possible(&self) -> bool {
+        let mut last = self.prev_log;
+        for entry in self.entries.iter() {
+            let position = entry.position();
+            let follows = position.index.prev() == last.index && position.term >= last.term;
+            if !follows || position == LogPosition::ZERO || !is_possible(position) {
+                return false;
+            }
+            last = position;
+        }
+        is_possible(self.prev_log) && last.term <= self.term
+    }
 }
 
 impl fmt::Display for MessageBody {

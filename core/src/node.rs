@@ -62,7 +62,8 @@ impl Node {
         Node {
             id,
             group,
-            random: Random::new(config.seed),
+            // Nodes that were given the same seed must not time out together.
+            random: Random::new(Random::new(id.0).next_u64() ^ config.seed),
             config,
             now,
             hard_state: stored.hard_state,
@@ -152,10 +153,10 @@ impl Node {
     }
 
     /// Whether these entries begin the log of a cluster that was formed of other members than this
-    /// server was told.
+    /// server was told, or than its own log begins with.
     pub(crate) fn is_other_cluster(&self, entries: &[Entry]) -> bool {
-        match (entries.first(), self.membership()) {
-            (Some(Entry { index: Index(1), payload, .. }), Some((Index::ZERO, mine))) => {
+        match (entries.first(), self.memberships.first()) {
+            (Some(Entry { index: Index(1), payload, .. }), Some((Index(0..=1), mine))) => {
                 match payload {
                     EntryPayload::ConfigChange(theirs) => theirs.voters() != mine.voters(),
                     EntryPayload::Blank | EntryPayload::Normal(_) => true,

@@ -16,7 +16,7 @@ use crate::candidate::{Candidate, Tally};
 use crate::config::Config;
 use crate::effect::{Effect, InitializeError, ProposeError};
 use crate::event::{Event, LogReader};
-use crate::follower::Follower;
+use crate::follower::{self, Follower};
 use crate::leader::Leader;
 use crate::membership::Membership;
 use crate::message::{
@@ -225,6 +225,10 @@ impl Raft {
         if group != self.node.group || to != self.node.id || from == self.node.id {
             return self.node.violation(from, "a message for another server");
         }
+        // Before anything else: what is dropped changes nothing, not even the term.
+        if let Some(what) = body.flaw().or_else(|| self.contradiction(&body)) {
+            return self.node.violation(from, what);
+        }
         if let MessageBody::VoteRequest(request) = &body
             && self.hears_leader()
             && self.leader() != Some(from)
@@ -255,6 +259,21 @@ impl Raft {
             }
             MessageBody::VoteRequest(request) => self.on_vote_request(from, &request),
             MessageBody::VoteResponse(response) => self.on_vote_response(from, &response),
+        }
+    }
+
+    fn contradiction(&self, body: &MessageBody) -> Option<&'static str> {
+        match body {
+            // A leader of the past may contradict what was committed after it.
+            MessageBody::AppendEntriesRequest(request)
+                if request.term >= self.node.current_term() =>
+            {
+                follower::contradiction(&self.node, request)
+            }
+            MessageBody::AppendEntriesRequest(_)
+            | MessageBody::AppendEntriesResponse(_)
+            | MessageBody::VoteRequest(_)
+            | MessageBody::VoteResponse(_) => None,
         }
     }
 

@@ -18,6 +18,7 @@ use actix::dev::MessageResponse;
 use actix::{Actor, Context, Handler, ResponseFuture};
 use actix_raft_log::error::Identity;
 pub use actix_raft_log::error::OpenError as LogOpenError;
+use actix_raft_log::error::ReadError;
 use actix_raft_log::real::RealDisk;
 use actix_raft_log::wal::LogOptions;
 use actix_raft_log::writer::Log;
@@ -133,8 +134,12 @@ impl<A: StateMachine> Handler<ReadLog> for DurableStorage<A> {
         let ReadLog { first, last, max_bytes } = read;
         let task = tokio::task::spawn_blocking(move || reader.read(first, last, max_bytes));
         Box::pin(async {
-            let read = task.await.map_err(StorageError::new)?;
-            read.map_err(StorageError::new)
+            match task.await.map_err(StorageError::new)? {
+                Ok(entries) => Ok(entries),
+                // A new leader's entries have taken their place since they were asked for.
+                Err(ReadError::Beyond { .. } | ReadError::Purged { .. }) => Ok(Vec::new()),
+                Err(error) => Err(StorageError::new(error)),
+            }
         })
     }
 }

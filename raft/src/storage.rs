@@ -52,7 +52,7 @@ impl Message for SaveLog {
 }
 
 /// Reads entries from the log, for a follower that is behind or for the state machine. They were
-/// saved and not overwritten since.
+/// saved; if they were overwritten or removed since, the answer is empty, and no error.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLog {
     /// The first index.
@@ -60,7 +60,7 @@ pub struct ReadLog {
     /// The last index.
     pub last: Index,
     /// The answer may stop after the entry that reaches this weight in bytes
-    /// ([`Entry::weight`]), but holds at least one.
+    /// ([`Entry::weight`]), but holds at least one that is there.
     pub max_bytes: usize,
 }
 

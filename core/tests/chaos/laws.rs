@@ -211,7 +211,9 @@ impl Laws {
         let HardState { current_term, voted_for } = disk.durable.hard_state;
         match &message.body {
             MessageBody::AppendEntriesRequest(request) => {
-                assert_eq!(self.leaders.get(&request.term), Some(&server.id), "an impostor");
+                // It may have come to office and left it within this very step.
+                let leader = *self.leaders.entry(request.term).or_insert(server.id);
+                assert_eq!(leader, server.id, "an impostor");
                 assert!(current_term >= request.term, "a term that may be forgotten");
             }
             MessageBody::AppendEntriesResponse(response) => {

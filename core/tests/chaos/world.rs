@@ -27,6 +27,8 @@ struct Weather {
     /// That a disk finishes what it was given in a tick.
     disk: u64,
     crash: u64,
+    /// That a server stands still for a while, as a stopped process does.
+    pause: u64,
     restart: u64,
     partition: u64,
     heal: u64,
@@ -44,9 +46,10 @@ impl Weather {
             attention: [1000, 700, 300][pick(0, 3) as usize],
             disk: [1000, 500, 100, 30][pick(0, 4) as usize],
             crash: if is_calm { 0 } else { pick(0, 8) },
+            pause: if is_calm { 0 } else { pick(0, 6) },
             restart: pick(20, 200),
             partition: if is_calm { 0 } else { pick(0, 25) },
-            heal: pick(5, 50),
+            heal: pick(3, 40),
             client: pick(100, 900),
         }
     }
@@ -60,6 +63,7 @@ impl Weather {
             attention: 1000,
             disk: 1000,
             crash: 0,
+            pause: 0,
             restart: 1000,
             partition: 0,
             heal: 1000,
@@ -81,6 +85,10 @@ pub struct World {
     flying: Vec<(Time, Message)>,
     /// Answers that helpers have ready but the core has not heard, for each server.
     ready: Vec<Vec<Event>>,
+    /// Until when a server stands still.
+    asleep: Vec<Time>,
+    /// Servers that will never start again.
+    dead: Vec<bool>,
     /// `cut[from][to]`
     cut: Vec<Vec<bool>>,
     names: u64,
@@ -127,6 +135,8 @@ impl World {
             durable_state_machine,
             flying: Vec::new(),
             ready: vec![Vec::new(); count as usize],
+            asleep: vec![Time(0); count as usize],
+            dead: vec![false; count as usize],
             cut: vec![vec![false; count as usize]; count as usize],
             names: 0,
             trace,
@@ -170,7 +180,7 @@ impl World {
         }
         for at in 0..self.servers.len() {
             if !self.servers[at].is_up() {
-                if self.chance(self.weather.restart) {
+                if !self.dead[at] && self.chance(self.weather.restart) {
                     self.servers[at].restart(self.now);
                     self.set_trace(at);
                 }
@@ -181,7 +191,10 @@ impl World {
                 continue;
             }
             self.help(at);
-            if self.chance(self.weather.attention) {
+            if self.chance(self.weather.pause) {
+                self.pause(at);
+            }
+            if self.asleep[at] <= self.now && self.chance(self.weather.attention) {
                 self.act(at);
             }
         }
@@ -196,11 +209,20 @@ impl World {
             let leads =
                 |server: &Server| server.is_up() && server.status().role == RoleName::Leader;
             side = self.servers.iter().map(|server| usize::from(leads(server))).collect();
+            // Or it stands still, and what was on its way to it is all that it finds.
+            if let Some(leader) = side.iter().position(|side| *side == 1) {
+                self.pause(leader);
+            }
         }
         let one_way = self.chance(300);
         for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
             self.cut[from][to] = side[from] < side[to] || (!one_way && side[from] > side[to]);
         }
+    }
+
+    fn pause(&mut self, at: usize) {
+        let time = Duration::from_millis([0, 50, 500][self.pick(3)]);
+        self.asleep[at] = self.now + time;
     }
 
     fn crash(&mut self, at: usize) {
@@ -279,10 +301,7 @@ impl World {
     fn arrived(&mut self, at: usize) -> Vec<Event> {
         let (now, to) = (self.now, self.servers[at].id);
         let due = self.flying.extract_if(.., |(when, m)| m.to == to && *when <= now);
-        let due: Vec<Message> = due.map(|(_, message)| message).collect();
-        let cut = &self.cut;
-        let passes = |m: &Message| !cut[m.from.0 as usize - 1][at];
-        due.into_iter().filter(passes).map(Event::Receive).collect()
+        due.map(|(_, message)| Event::Receive(message)).collect()
     }
 
     fn client_events(&mut self, at: usize) -> Option<Event> {
@@ -298,7 +317,10 @@ impl World {
                 self.laws.read_arrives(id);
                 Some(Event::Read { id })
             }
-            4..9 => Some(self.proposal()),
+            4..9 => {
+                let count = self.pick(4);
+                Some(self.proposal(count))
+            }
             _ => {
                 let peer = NodeId(1 + self.pick(self.servers.len()) as u64);
                 Some(Event::Unreachable { peer })
@@ -306,11 +328,10 @@ impl World {
         }
     }
 
-    fn proposal(&mut self) -> Event {
+    fn proposal(&mut self, count: usize) -> Event {
         self.names += 1;
         let id = ProposalId(self.names);
         let command = |n: usize| Bytes::from(format!("{}.{n}{}", id.0, "x".repeat(n * 40)));
-        let count = self.pick(4);
         let commands: Vec<Bytes> = (0..count).map(command).collect();
         self.laws.proposal_arrives(id, commands.clone());
         Event::Propose { id, commands }
@@ -321,7 +342,8 @@ impl World {
         for message in std::mem::take(&mut self.servers[at].outbox) {
             let copies = 1 + usize::from(self.chance(self.weather.doubled));
             for _ in 0..copies {
-                if !self.chance(self.weather.loss) {
+                let is_cut = self.cut[at][message.to.0 as usize - 1];
+                if !is_cut && !self.chance(self.weather.loss) {
                     let longest = self.weather.longest_delay.as_micros() as u64;
                     let delay = Duration::from_micros(self.random.next_u64() % longest);
                     self.flying.push((self.now + delay, message.clone()));
@@ -330,9 +352,11 @@ impl World {
         }
     }
 
-    /// The world turns good, for ever. Then one leader serves everybody, soon.
+    /// The world turns good, for ever, but for a minority that is gone. Then one leader serves
+    /// everybody who is left, soon.
     pub fn recover(&mut self) {
         self.weather = Weather::fine();
+        self.lose_a_minority();
         let settled = (0..20).any(|_| {
             (0..200).for_each(|_| self.tick());
             self.serves()
@@ -340,22 +364,43 @@ impl World {
         assert!(settled, "no progress in a healthy cluster");
     }
 
+    fn lose_a_minority(&mut self) {
+        // Who was never told of a cluster can't form it; so enough of the others must be left.
+        let knows = |server: &Server| {
+            let disk = &server.disk.durable;
+            disk.base.membership.is_some() || !disk.entries.is_empty()
+        };
+        let all_know = self.servers.iter().all(knows);
+        let lost = self.pick(self.servers.len().div_ceil(2));
+        for _ in 0..if all_know { lost } else { 0 } {
+            let leads = |s: &Server| s.is_up() && s.status().role == RoleName::Leader;
+            let leader = self.servers.iter().position(leads);
+            let at = leader.unwrap_or_else(|| self.pick(self.servers.len()));
+            if self.servers[at].is_up() {
+                self.crash(at);
+            }
+            self.dead[at] = true;
+        }
+    }
+
     /// Whether a fresh proposal and a fresh read succeed, everywhere.
     fn serves(&mut self) -> bool {
-        let leads = |server: &Server| server.status().role == RoleName::Leader;
+        let leads = |server: &Server| server.is_up() && server.status().role == RoleName::Leader;
         let Some(leader) = self.servers.iter().position(leads) else { return false };
         self.names += 1;
         let read = ReadId(self.names);
         self.laws.read_arrives(read);
         let ready = self.laws.tally.reads_ready;
-        let proposal = self.proposal();
+        let proposal = self.proposal(1);
+        let before = self.servers[leader].status().last_log;
         self.ready[leader].extend([proposal, Event::Read { id: read }]);
         (0..100).for_each(|_| self.tick());
         let leaders = self.servers.iter().filter(|server| leads(server)).count();
-        let everywhere = self.servers.iter().all(|server| {
+        let everywhere = self.servers.iter().filter(|server| server.is_up()).all(|server| {
             let status = server.status();
             let last = self.servers[leader].status().last_log;
             status.last_log == last
+                && last > before
                 && status.last_applied == last.index
                 && status.leader == Some(self.servers[leader].id)
                 && server.applied == self.servers[leader].applied

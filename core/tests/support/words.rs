@@ -34,7 +34,8 @@ pub fn entries(prev: LogPosition, terms: &[u64]) -> Arc<[Entry]> {
         index: Index(index),
         payload: EntryPayload::Normal(format!("{index}@{term}").into()),
     };
-    (prev.index.0.saturating_add(1)..).zip(terms).map(command).collect()
+    let indexes = (1..).map(|n: u64| prev.index.0.wrapping_add(n));
+    indexes.zip(terms).map(command).collect()
 }
 
 /// An AppendEntries request with commands of these terms.

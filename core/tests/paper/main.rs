@@ -1,0 +1,22 @@
+//! The sentences of the Raft paper, each as a test: §5.1 to §5.4, §8, and what the dissertation
+//! adds about pre-votes, check-quorum and reads.
+//!
+//! A test's name is the behaviour; its comment names the section and the number in our list of
+//! behaviours ("B 4").
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod catching_up;
+mod commitment;
+mod election;
+mod flow;
+mod formation;
+mod hostile;
+mod leadership;
+mod pre_vote;
+mod reads;
+mod replication;
+mod restart;
+mod terms;
+mod votes;
