@@ -12,7 +12,7 @@ use crate::messages::{
 };
 use crate::metrics::RaftMetrics;
 use crate::raft::Raft;
-use crate::requests::{Filed, Write, WriteReply};
+use crate::requests::{Answer, Filed, Write, WriteResult};
 
 /// Writes after which a step is taken without waiting for the mailbox to be drained.
 const MAX_WRITES: usize = 4096;
@@ -53,17 +53,17 @@ impl<A: Application> Handler<PeerUnreachable> for Raft<A> {
 }
 
 impl<A: Application> Handler<ClientPayload<A>> for Raft<A> {
-    type Result = WriteReply<A::Response>;
+    type Result = Answer<WriteResult<A::Response>>;
 
     fn handle(&mut self, payload: ClientPayload<A>, ctx: &mut Context<Self>) -> Self::Result {
         let ClientPayload { command, response_mode, permit, .. } = payload;
         let (bytes, limit) = (command.len(), self.config.max_command_bytes);
         if bytes > limit {
-            return WriteReply::Now(ClientError::TooLarge { bytes, limit });
+            return Answer::Now(Err(ClientError::TooLarge { bytes, limit }));
         }
         // Whoever writes without a `Client` is counted here, after the mailbox.
         let Some(permit) = permit.or_else(|| self.gate.enter(bytes)) else {
-            return WriteReply::Now(ClientError::Overloaded);
+            return Answer::Now(Err(ClientError::Overloaded));
         };
         if self.arrived.writes.len() >= MAX_WRITES || self.arrived.bytes >= MAX_WRITE_BYTES {
             self.flush(ctx);
@@ -72,17 +72,20 @@ impl<A: Application> Handler<ClientPayload<A>> for Raft<A> {
         self.arrived.commands.push(command);
         self.arrived.writes.push(Write { reply_to: None, response_mode, _permit: permit });
         self.ask_flush(ctx);
-        WriteReply::Later(self.write_replies.clone())
+        Answer::Later(self.write_replies.clone())
     }
 }
 
 impl<A: Application> Handler<ClientRead> for Raft<A> {
-    type Result = Filed<Result<(), ClientError>>;
+    type Result = Answer<Result<(), ClientError>>;
 
     fn handle(&mut self, read: ClientRead, ctx: &mut Context<Self>) -> Self::Result {
-        self.arrived_reads.push(read.permit);
+        let Some(permit) = read.permit.or_else(|| self.gate.enter(0)) else {
+            return Answer::Now(Err(ClientError::Overloaded));
+        };
+        self.arrived_reads.push(permit);
         self.ask_flush(ctx);
-        self.read_replies.clone()
+        Answer::Later(self.read_replies.clone())
     }
 }
 

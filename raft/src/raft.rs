@@ -52,7 +52,7 @@ pub struct Raft<A: Application> {
     /// What arrived since the last step.
     events: Vec<Event>,
     pub(crate) arrived: Arrived<A::Response>,
-    pub(crate) arrived_reads: Vec<Option<Permit>>,
+    pub(crate) arrived_reads: Vec<Permit>,
     pub(crate) flush_asked: bool,
     pub(crate) write_replies: Filed<WriteResult<A::Response>>,
     pub(crate) read_replies: Filed<Result<(), ClientError>>,
@@ -82,7 +82,7 @@ pub(crate) enum State {
 pub(crate) struct Reads {
     pub(crate) id: ReadId,
     pub(crate) replies: Vec<ReplyTo<Result<(), ClientError>>>,
-    _permits: Vec<Option<Permit>>,
+    _permits: Vec<Permit>,
 }
 
 /// What a node is made of.

@@ -10,15 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::dev::{MessageResponse, OneshotSender};
-use actix::{Actor, Context, Message};
+use actix::{Actor, Message};
 use bytes::Bytes;
 
-use crate::application::Application;
 use crate::gate::Permit;
-use crate::messages::{
-    ClientError, ClientPayload, ClientResponse, Entry, EntryPayload, Index, ResponseMode,
-};
-use crate::raft::Raft;
+use crate::messages::{ClientError, ClientResponse, Entry, EntryPayload, Index, ResponseMode};
 
 /// Where the answer to a message goes; `None` if its sender does not wait for one.
 pub type ReplyTo<R> = Option<OneshotSender<R>>;
@@ -62,19 +58,17 @@ pub(crate) fn reply<R>(to: ReplyTo<R>, answer: R) {
 
 pub type WriteResult<R> = Result<ClientResponse<R>, ClientError>;
 
-/// The answer to a write: now, if it can't be taken, or later.
-pub enum WriteReply<R> {
-    Now(ClientError),
-    Later(Filed<WriteResult<R>>),
+/// The answer to a request: now, if it can't be taken, or later.
+pub enum Answer<R> {
+    Now(R),
+    Later(Filed<R>),
 }
 
-impl<A: Application> MessageResponse<Raft<A>, ClientPayload<A>> for WriteReply<A::Response> {
-    fn handle(self, ctx: &mut Context<Raft<A>>, tx: ReplyTo<WriteResult<A::Response>>) {
+impl<A: Actor, M: Message> MessageResponse<A, M> for Answer<M::Result> {
+    fn handle(self, ctx: &mut A::Context, tx: ReplyTo<M::Result>) {
         match self {
-            WriteReply::Now(error) => reply(tx, Err(error)),
-            WriteReply::Later(filed) => {
-                MessageResponse::<Raft<A>, ClientPayload<A>>::handle(filed, ctx, tx);
-            }
+            Answer::Now(answer) => reply(tx, answer),
+            Answer::Later(filed) => MessageResponse::<A, M>::handle(filed, ctx, tx),
         }
     }
 }
