@@ -1,8 +1,7 @@
 //! What an application brings: the types of its commands and responses, and its state machine.
 
+use actix_raft_core::types::Index;
 use bytes::Bytes;
-
-use crate::messages::Index;
 
 /// Why a command could not be read back from its bytes.
 pub type DecodeError = Box<dyn std::error::Error + Send + Sync>;
