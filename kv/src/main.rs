@@ -1,6 +1,9 @@
 //! `raft-kv`: a replicated key-value store that shows the library at work.
 
+mod client;
 mod command;
+mod commands;
+mod demo;
 mod http;
 mod http_input;
 mod node;
@@ -10,17 +13,49 @@ mod settings;
 mod state;
 mod status;
 
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = commands::EXIT_CODES)]
 enum Cli {
     Serve(serve::ServeArgs),
+    Put(commands::put::PutArgs),
+    Get(commands::get::GetArgs),
+    Del(commands::del::DelArgs),
+    Status(commands::status::StatusArgs),
+    Demo(demo::DemoArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match Cli::parse() {
-        Cli::Serve(args) => serve::run(args),
+fn main() -> ExitCode {
+    let done = match Cli::parse() {
+        Cli::Serve(args) => {
+            start_log();
+            serve::run(args)
+        }
+        Cli::Put(args) => commands::put::run(&args),
+        Cli::Get(args) => commands::get::run(&args),
+        Cli::Del(args) => commands::del::run(&args),
+        Cli::Status(args) => commands::status::run(&args),
+        Cli::Demo(args) => demo::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            commands::exit_code(&error).into()
+        }
     }
+}
+
+/// Logs to standard error; the environment variable `RUST_LOG` chooses what.
+fn start_log() {
+    // That the web server starts and stops is no news to who runs a store.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
 }
