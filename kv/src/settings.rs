@@ -13,7 +13,7 @@ pub(crate) const MAX_VALUE_BYTES: usize = 1 << 20;
 pub(crate) const MAX_KEY_BYTES: usize = 1024;
 
 /// What the file may set; times in milliseconds. The defaults are those of
-/// [`Config`](actix_raft::config::Config).
+/// [`Config`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
