@@ -3,9 +3,10 @@
 //!
 //! It keeps what programs see apart from what is durable. [`CrashDisk::crash`] is a power failure:
 //! of every sector that was written and not synced, and every name that was changed and not
-//! synced, the old state may come back, or the new one.
+//! synced, the old state may come back, or the new one. What a failed sync was to write is not
+//! written by the next one either, as on real systems: it is lost unless it is written again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,10 @@ pub enum Survives {
     Nothing,
     /// Everything.
     Everything,
+    /// In each file, of what was changed, the first half: every write is torn. And every name.
+    FirstHalf,
+    /// In each file, of what was changed, the second half. No name.
+    SecondHalf,
     /// Each sector and each name, or not, as this seed says.
     Some(u64),
 }
@@ -58,6 +63,8 @@ type Contents = Arc<Mutex<Bytes>>;
 struct Bytes {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// The sectors that the next sync writes.
+    dirty: BTreeSet<usize>,
 }
 
 struct CrashFile {
@@ -147,6 +154,7 @@ impl CrashDisk {
             let mut bytes = lock(contents);
             damage(&mut bytes.live);
             bytes.durable = bytes.live.clone();
+            bytes.dirty.clear();
         }
     }
 
@@ -173,15 +181,18 @@ impl Coin {
     fn new(survives: Survives) -> Coin {
         let seed = match survives {
             Survives::Some(seed) => seed,
-            Survives::Nothing | Survives::Everything => 0,
+            Survives::Nothing
+            | Survives::Everything
+            | Survives::FirstHalf
+            | Survives::SecondHalf => 0,
         };
         Coin { survives, random: Random::new(seed) }
     }
 
     fn toss(&mut self) -> bool {
         match self.survives {
-            Survives::Nothing => false,
-            Survives::Everything => true,
+            Survives::Nothing | Survives::SecondHalf => false,
+            Survives::Everything | Survives::FirstHalf => true,
             Survives::Some(_) => self.random.next_u64().is_multiple_of(2),
         }
     }
@@ -191,17 +202,49 @@ impl Bytes {
     fn after_crash(&self, coin: &mut Coin) -> Bytes {
         let mut found = self.durable.clone();
         // The file's length is a change like another.
-        if self.live.len() > found.len() && coin.toss() {
+        let grown = self.live.len() > found.len();
+        if grown && (coin.survives == Survives::SecondHalf || coin.toss()) {
             found.resize(self.live.len(), 0);
         }
-        for (place, sector) in self.live.chunks(SECTOR).enumerate() {
-            let start = place * SECTOR;
-            let end = (start + sector.len()).min(found.len());
-            if start < end && found[start..end] != sector[..end - start] && coin.toss() {
-                found[start..end].copy_from_slice(&sector[..end - start]);
+        let end = found.len().min(self.live.len());
+        let changed = |place: &usize| found[*place] != self.live[*place];
+        match coin.survives {
+            Survives::FirstHalf | Survives::SecondHalf => {
+                let first = (0..end).find(changed).unwrap_or(end);
+                let last = (first..end).rfind(changed).map_or(first, |last| last + 1);
+                let middle = usize::midpoint(first, last);
+                let half = match coin.survives == Survives::FirstHalf {
+                    true => first..middle,
+                    false => middle..last,
+                };
+                found[half.clone()].copy_from_slice(&self.live[half]);
+            }
+            Survives::Nothing | Survives::Everything | Survives::Some(_) => {
+                for start in (0..end).step_by(SECTOR) {
+                    let sector = start..(start + SECTOR).min(end);
+                    if found[sector.clone()] != self.live[sector.clone()] && coin.toss() {
+                        found[sector.clone()].copy_from_slice(&self.live[sector]);
+                    }
+                }
             }
         }
-        Bytes { live: found.clone(), durable: found }
+        Bytes { live: found.clone(), durable: found, dirty: BTreeSet::new() }
+    }
+
+    fn write(&mut self, bytes: &[u8], start: usize) {
+        let end = start + bytes.len();
+        self.live.resize(self.live.len().max(end), 0);
+        self.live[start..end].copy_from_slice(bytes);
+        self.dirty.extend(start / SECTOR..end.div_ceil(SECTOR));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.live.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let start = sector * SECTOR;
+            let sector = start..(start + SECTOR).min(self.live.len());
+            self.durable[sector.clone()].copy_from_slice(&self.live[sector]);
+        }
     }
 }
 
@@ -213,7 +256,11 @@ impl Disk for CrashDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         self.operate()?;
         let contents = Contents::default();
-        lock(&self.state).names.insert(name.to_string(), Arc::clone(&contents));
+        let names = &mut lock(&self.state).names;
+        if names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        names.insert(name.to_string(), Arc::clone(&contents));
         Ok(Box::new(CrashFile { disk: self.clone(), contents }))
     }
 
@@ -266,18 +313,20 @@ impl DiskFile for CrashFile {
         let worked = self.disk.operate();
         // A write that fails may have got anywhere.
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let mut contents = lock(&self.contents);
-        let length = contents.live.len().max(start + bytes.len());
-        contents.live.resize(length, 0);
-        contents.live[start..start + bytes.len()].copy_from_slice(bytes);
+        lock(&self.contents).write(bytes, start);
         worked
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.operate()?;
-        lock(&self.disk.state).syncs += 1;
+        let worked = self.disk.operate();
         let mut contents = lock(&self.contents);
-        contents.durable = contents.live.clone();
-        Ok(())
+        match &worked {
+            Ok(()) => contents.sync(),
+            // What is not known to be written is taken for written from now on.
+            Err(_) => contents.dirty.clear(),
+        }
+        drop(contents);
+        lock(&self.disk.state).syncs += u64::from(worked.is_ok());
+        worked
     }
 }

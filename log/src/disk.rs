@@ -13,10 +13,10 @@ pub trait Disk: Send + Sync + 'static {
     /// If the directory can't be read.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes a file, empty if it was there already.
+    /// Makes an empty file.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// [`io::ErrorKind::AlreadyExists`] if it is there already; or if it can't be made.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
     /// Opens a file that is there.

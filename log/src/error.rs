@@ -1,5 +1,6 @@
 //! What can go wrong: one enum for each operation.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -34,6 +35,12 @@ pub enum OpenError {
         offset: u64,
         /// What is wrong there.
         what: String,
+    },
+    /// A segment is missing that the others need. Nothing else will do, as with damage.
+    #[error("{file} is missing, though other segments of the log are there")]
+    Missing {
+        /// The file.
+        file: String,
     },
     /// The log was written by a version that this one does not know.
     #[error("{file} has format version {found}, this program knows only {known}")]
@@ -77,22 +84,24 @@ pub struct Identity {
     pub node_id: NodeId,
 }
 
-/// Why a write failed. After any but [`WriteError::Gap`] the log is poisoned: every later write
-/// fails with the first error, since what the disk holds is not known. What was acknowledged
-/// before is safe.
+/// Why a write failed. After [`WriteError::Io`] the log is poisoned: every later write fails with
+/// that first error, since what the disk holds is not known. What was acknowledged before is safe.
+/// A write that is refused for another reason changes nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// The disk refused.
-    #[error("can't {operation} {file}: {source}")]
+    #[error("can't {operation} {file}{}: {source}", At(*offset))]
     Io {
         /// What was tried.
         operation: &'static str,
         /// On what.
         file: String,
+        /// Where the bytes begin that were to be written, or written and synced.
+        offset: Option<u64>,
         /// The disk's word.
         source: Arc<io::Error>,
     },
-    /// The entries do not continue the log; nothing was written.
+    /// The entries do not continue the log.
     #[error("entries from {first} on do not follow a log of {base} to {last}")]
     Gap {
         /// The first entry's index.
@@ -102,9 +111,56 @@ pub enum WriteError {
         /// Its last index.
         last: Index,
     },
+    /// The entries do not continue each other.
+    #[error("entry {next} follows entry {index} in a run")]
+    Broken {
+        /// An entry's index.
+        index: Index,
+        /// The index of the entry after it.
+        next: Index,
+    },
+    /// The log begins further on already.
+    #[error("the log can't begin after {base}, it begins after {current}")]
+    Backwards {
+        /// What it was to begin after.
+        base: Index,
+        /// What it begins after.
+        current: Index,
+    },
+    /// Too much to be written at once.
+    #[error("a write of {bytes} bytes, more than the {limit} allowed at once")]
+    TooLarge {
+        /// How much, in bytes.
+        bytes: usize,
+        /// How much is allowed.
+        limit: usize,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
+}
+
+impl WriteError {
+    /// Whether the write was refused before the disk was touched, so that the log goes on.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            WriteError::Gap { .. }
+            | WriteError::Broken { .. }
+            | WriteError::Backwards { .. }
+            | WriteError::TooLarge { .. } => true,
+            WriteError::Io { .. } | WriteError::Closed => false,
+        }
+    }
+}
+
+/// An offset in a message, if there is one.
+struct At(Option<u64>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |offset| write!(f, " at offset {offset}"))
+    }
 }
 
 /// Why entries could not be read.

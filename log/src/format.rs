@@ -42,6 +42,19 @@ pub fn segment_number(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// The name under which a segment's file is made.
+#[must_use]
+pub fn temporary_name(number: u64) -> String {
+    format!("{number:016x}.tmp")
+}
+
+/// Whether this is the name of a segment's file that is being made.
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
+    let digits = name.strip_suffix(".tmp").filter(|digits| digits.len() == 16);
+    digits.is_some_and(|digits| u64::from_str_radix(digits, 16).is_ok())
+}
+
 /// What a segment's checksums are salted with: so neither bytes of an earlier use of the file nor
 /// a client's bytes that look like a frame can be taken for one.
 #[must_use]
@@ -126,6 +139,35 @@ fn frame_crc(salt: u64, length: [u8; 4], sequence: u64, body: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// The marker that says that the frame before this sequence number is durable.
+pub(crate) fn marker(salt: u64, sequence: u64) -> [u8; FRAME_BYTES] {
+    let mut marker = [0; FRAME_BYTES];
+    marker[4..8].copy_from_slice(&frame_crc(salt, [0; 4], sequence, &[]).to_le_bytes());
+    marker[8..].copy_from_slice(&sequence.to_le_bytes());
+    marker
+}
+
+/// Where the first whole frame of this sequence number or a later one begins, looking from `from`
+/// on wherever a frame could.
+pub(crate) fn find_frame(bytes: &[u8], from: usize, salt: u64, sequence: u64) -> Option<usize> {
+    // No more frames than these fit. Most bytes that are no frame are told by this number alone, so
+    // that the search does not take the checksum of everything from everywhere.
+    let sequences = sequence..sequence.saturating_add((bytes.len() / FRAME_BYTES) as u64);
+    let ends = bytes.len().saturating_sub(FRAME_BYTES - 1);
+    (from..ends).step_by(8).find(|at| {
+        sequences.contains(&u64_at(bytes, at + 8)) && decode_frame(&bytes[*at..], salt).is_some()
+    })
+}
+
+/// The length of these bytes without the zeros at their end.
+pub(crate) fn used(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let chunks = bytes.chunks(ZEROS.len());
+    let zeros = chunks.rev().take_while(|chunk| **chunk == ZEROS[..chunk.len()]);
+    let end = bytes.len() - zeros.map(<[u8]>::len).sum::<usize>();
+    bytes[..end].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// A frame that is whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
@@ -139,10 +181,12 @@ pub(crate) fn decode_frame(bytes: &[u8], salt: u64) -> Option<Frame<'_>> {
     let header: &[u8; FRAME_BYTES] = bytes.first_chunk()?;
     let length = u32_at(header, 0);
     let sequence = u64_at(header, 8);
-    let body = bytes.get(FRAME_BYTES..FRAME_BYTES + length as usize)?;
+    let rest = bytes.get(FRAME_BYTES..frame_size(length as usize))?;
+    let (body, padding) = rest.split_at(length as usize);
     // Zeros, where nothing was written yet, are no frame.
-    let whole =
-        sequence != 0 && u32_at(header, 4) == frame_crc(salt, length.to_le_bytes(), sequence, body);
+    let whole = sequence != 0
+        && u32_at(header, 4) == frame_crc(salt, length.to_le_bytes(), sequence, body)
+        && padding.iter().all(|byte| *byte == 0);
     whole.then_some(Frame { sequence, body })
 }
 
@@ -157,4 +201,71 @@ fn u32_at(bytes: &[u8], place: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], place: usize) -> u64 {
     bytes[place..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(body: &[u8], sequence: u64) -> Vec<u8> {
+        let mut frame = vec![0; FRAME_BYTES];
+        frame.extend_from_slice(body);
+        seal_frame(&mut frame, 7, sequence);
+        frame
+    }
+
+    #[test]
+    fn a_frame_is_whole_or_none() {
+        let whole = frame(b"hello", 3);
+        assert_eq!(whole.len(), 24);
+        let decoded = decode_frame(&whole, 7).unwrap();
+        assert_eq!((decoded.sequence, decoded.body), (3, &b"hello"[..]));
+        assert!(decode_frame(&whole, 8).is_none(), "another segment's");
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_frame(&damaged, 7).is_none(), "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            assert!(decode_frame(&whole[..length], 7).is_none(), "{length} bytes of it");
+        }
+        assert!(decode_frame(&[0; 64], 7).is_none(), "zeros");
+    }
+
+    #[test]
+    fn a_marker_is_a_frame_without_a_body() {
+        assert_eq!(marker(7, 9).as_slice(), frame(b"", 9));
+    }
+
+    #[test]
+    fn a_later_frame_is_found_behind_damage_and_an_earlier_one_is_not() {
+        let mut bytes = vec![0xff; 40];
+        bytes.extend(frame(b"later", 5));
+        assert_eq!(find_frame(&bytes, 8, 7, 5), Some(40));
+        assert_eq!(find_frame(&bytes, 8, 7, 6), None);
+        assert_eq!(find_frame(&bytes, 8, 8, 5), None);
+        assert_eq!(find_frame(&bytes, 48, 7, 5), None);
+        assert_eq!(find_frame(&[], 8, 7, 1), None);
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_not_used() {
+        for (length, last) in [(0, 0), (1, 0), (1, 1), (5000, 1), (5000, 4096), (9000, 9000)] {
+            let mut bytes = vec![0; length];
+            if last > 0 {
+                bytes[last - 1] = 1;
+            }
+            assert_eq!(used(&bytes), last, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn only_names_of_segments_are_numbers() {
+        assert_eq!(segment_number(&segment_name(0xab)), Some(0xab));
+        for name in ["1.wal", "00000000000000ab.tmp", "000000000000000x.wal", "LOCK", ".wal"] {
+            assert_eq!(segment_number(name), None, "{name}");
+        }
+        assert!(is_temporary(&temporary_name(3)));
+        assert!(!is_temporary("notes.tmp") && !is_temporary(&segment_name(3)));
+    }
 }

@@ -45,5 +45,6 @@ pub mod read;
 pub mod real;
 mod record;
 mod recover;
+mod segment;
 pub mod wal;
 pub mod writer;

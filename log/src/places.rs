@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use actix_raft_core::stored::StoredState;
 use actix_raft_core::types::Index;
 
 use crate::disk::DiskFile;
@@ -71,16 +72,17 @@ impl Places {
         }
     }
 
-    /// Takes note that the log now begins after `base`.
-    pub(crate) fn note_base(&mut self, base: Index) {
-        self.base = base;
-        let after = self.points.partition_point(|point| point.index <= base.next());
+    /// Takes note that the log now begins elsewhere, as the state says.
+    pub(crate) fn note_base(&mut self, state: &StoredState) {
+        self.base = state.base.last_included.index;
+        self.last = state.last_log.index;
+        if self.last <= self.base {
+            // Perhaps it held more, which contradicts the base and is gone.
+            self.points.clear();
+        }
+        let after = self.points.partition_point(|point| point.index <= self.base.next());
         // The last point at or before the first entry is still needed to find it.
         self.points.drain(..after.saturating_sub(1));
-        if self.last < base {
-            self.points.clear();
-            self.last = base;
-        }
     }
 
     /// The segments that hold nothing but entries up to the base, the oldest first; never the one

@@ -1,6 +1,5 @@
 //! Reading entries back, while the writer goes on.
 
-use std::io;
 use std::sync::PoisonError;
 
 use actix_raft_core::entry::Entry;
@@ -10,6 +9,9 @@ use crate::error::ReadError;
 use crate::format::{FRAME_BYTES, claimed_body, decode_frame, frame_size};
 use crate::places::{Point, SegmentFile, SharedPlaces};
 use crate::record::{Record, records};
+
+/// How much is read at once, in bytes: as much as lies between two points.
+const WINDOW_BYTES: usize = 64 * 1024;
 
 /// Reads entries that are durable. Cheap to clone, usable from any thread; never waits for a write.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl LogReader {
         last: Index,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, ReadError> {
-        let plan = self.plan(first, last)?;
+        let plan = self.plan(first, last, max_bytes)?;
         let mut wanted =
             Wanted { next: first, last, bytes_left: max_bytes, full: false, entries: Vec::new() };
         for (point, end, segment) in plan {
@@ -55,12 +57,14 @@ impl LogReader {
         Ok(wanted.entries)
     }
 
+    /// Where to read from, up to which entry, in which file.
     fn plan(
         &self,
         first: Index,
         last: Index,
-    ) -> Result<Vec<(Point, Index, SegmentFiles)>, ReadError> {
-        // The writer replaces what is in the lock as a whole.
+        max_bytes: usize,
+    ) -> Result<Vec<(Point, Index, SegmentFile)>, ReadError> {
+        // Changes under the lock don't panic half-way.
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         if first <= places.base {
             return Err(ReadError::Purged { first, base: places.base });
@@ -68,17 +72,17 @@ impl LogReader {
         if last > places.last || first > last {
             return Err(ReadError::Beyond { last, end: places.last });
         }
-        let files = |point: &Point| -> SegmentFiles {
-            places.segments.range(point.segment..).map(|(_, file)| file.clone()).take(2).collect()
-        };
+        // No more can fit, so that a small read from a long log does not list all of it.
+        let most = max_bytes / Entry::OVERHEAD;
+        let last = last.min(Index(first.0.saturating_add(most as u64)));
         let covering = places.covering(first, last).into_iter();
-        Ok(covering.map(|(point, end)| (point, end, files(&point))).collect())
+        // Every segment begins with a point, so what is read from a point is in one segment.
+        let plan = covering.filter_map(|(point, end)| {
+            places.segments.get(&point.segment).map(|file| (point, end, file.clone()))
+        });
+        Ok(plan.collect())
     }
 }
-
-/// The segment of a point and the next one: the entries up to the next point lie in these, since
-/// every segment begins with a point.
-type SegmentFiles = Vec<SegmentFile>;
 
 impl Wanted {
     fn is_full(&self) -> bool {
@@ -90,15 +94,15 @@ impl Wanted {
         &mut self,
         point: Point,
         end: Index,
-        segments: &[SegmentFile],
+        segment: &SegmentFile,
     ) -> Result<(), ReadError> {
-        let Some(segment) = segments.first() else { return Ok(()) };
+        let mut window = Window { segment, start: 0, bytes: Vec::new() };
         let mut offset = point.offset;
         let mut skip_runs = point.run;
         while self.next <= end && !self.is_full() {
-            let frame = read_frame(segment, offset)?;
             let damaged = |what: &str| damaged(segment, offset, what);
-            let whole = decode_frame(&frame, segment.salt)
+            let frame = window.frame(offset)?;
+            let whole = decode_frame(frame, segment.salt)
                 .filter(|frame| !frame.body.is_empty())
                 .ok_or_else(|| damaged("the checksum is wrong"))?;
             let mut records = records(whole.body);
@@ -141,18 +145,52 @@ fn damaged(segment: &SegmentFile, offset: u64, what: &str) -> ReadError {
     ReadError::Damaged { file: segment.name.clone(), offset, what: what.to_string() }
 }
 
-/// The bytes of the frame at this offset, whatever they are.
-fn read_frame(segment: &SegmentFile, offset: u64) -> Result<Vec<u8>, ReadError> {
-    let failed = |source: io::Error| ReadError::Io { file: segment.name.clone(), source };
-    let mut header = [0; FRAME_BYTES];
-    let read = segment.file.read_at(&mut header, offset).map_err(failed)?;
-    let size = frame_size(claimed_body(&header));
-    // A damaged length must not make us ask for more memory than there is file.
-    let rest = segment.file.size().map_err(failed)?.saturating_sub(offset);
-    if read < FRAME_BYTES || size as u64 > rest {
-        return Err(damaged(segment, offset, "a frame ends beyond its file"));
+/// A part of a segment in memory, moved forward: many small frames cost one read.
+struct Window<'a> {
+    segment: &'a SegmentFile,
+    /// Where the bytes begin.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The bytes of the frame at this offset, whatever they are.
+    fn frame(&mut self, offset: u64) -> Result<&[u8], ReadError> {
+        let mut header = [0; FRAME_BYTES];
+        header.copy_from_slice(self.at(offset, FRAME_BYTES)?);
+        self.at(offset, frame_size(claimed_body(&header)))
     }
-    let mut frame = vec![0; size];
-    segment.file.read_at(&mut frame, offset).map_err(failed)?;
-    Ok(frame)
+
+    fn at(&mut self, offset: u64, count: usize) -> Result<&[u8], ReadError> {
+        let within = |window: &Self| {
+            let place = offset.checked_sub(window.start).map(|place| place as usize);
+            place.filter(|place| place + count <= window.bytes.len())
+        };
+        let place = match within(self) {
+            Some(place) => place,
+            None => {
+                self.fill(offset, count)?;
+                0
+            }
+        };
+        let bytes = self.bytes.get(place..place + count);
+        bytes.ok_or_else(|| damaged(self.segment, offset, "a frame ends beyond its file"))
+    }
+
+    /// Reads from this offset on, at least so much if it is there.
+    fn fill(&mut self, offset: u64, count: usize) -> Result<(), ReadError> {
+        let file = &self.segment.file;
+        let failed = |source| ReadError::Io { file: self.segment.name.clone(), source };
+        let mut size = count.max(WINDOW_BYTES);
+        if size > WINDOW_BYTES {
+            // A damaged length must not make us ask for more memory than there is file.
+            let rest = file.size().map_err(failed)?.saturating_sub(offset);
+            size = size.min(usize::try_from(rest).unwrap_or(usize::MAX));
+        }
+        self.bytes = vec![0; size];
+        let read = file.read_at(&mut self.bytes, offset).map_err(failed)?;
+        self.bytes.truncate(read);
+        self.start = offset;
+        Ok(())
+    }
 }

@@ -31,7 +31,11 @@ impl RealDisk {
         };
         match fs::create_dir(path) {
             Ok(()) => sync_parent(path).map_err(failed("sync the parent of", path))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Perhaps made by a process that was killed here. Whoever runs us may not be allowed to
+            // read the parent of a directory that was made for us.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let _ = sync_parent(path);
+            }
             Err(error) => return Err(failed("create the directory", path)(error)),
         }
         let directory = File::open(path).map_err(failed("open the directory", path))?;
@@ -64,8 +68,7 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file =
-            OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
+        let file = OpenOptions::new().create_new(true).read(true).write(true).open(path)?;
         Ok(Box::new(RealFile(file)))
     }
 

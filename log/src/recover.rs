@@ -1,5 +1,11 @@
 //! Opening a log: reading all segments, telling a torn tail from damage.
 //!
+//! ```text
+//!   | frame 7 | frame 8 | ????????? | zeros              torn: it was being written; cut
+//!   | frame 7 | frame 8 | ????????? | frame 10 | zeros   damage: frame 10 was written only when
+//!                                                        frame 9 was durable; refused
+//! ```
+//!
 //! Every frame is durable before the next is written, and a segment is full before the next is
 //! made. So a frame that can't be read was being written when the power failed only if nothing
 //! whole comes after it. Anything else is damage to what was acknowledged, and is never cut.
@@ -14,154 +20,233 @@ use tracing::warn;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Identity, OpenError};
 use crate::format::{
-    HEADER_BYTES, VERSION, decode_frame, decode_header, frame_size, salt_of, segment_name,
-    segment_number,
+    FRAME_BYTES, HEADER_BYTES, VERSION, decode_frame, decode_header, encode_header, find_frame,
+    frame_size, is_temporary, marker, salt_of, segment_name, segment_number, used,
 };
 use crate::places::{Places, Point, SegmentFile};
 use crate::record::{Record, records};
+use crate::segment::{Segment, write_zeros};
+use crate::wal::LogOptions;
 
-/// What was found.
+/// What was found, and where to go on.
 pub(crate) struct Recovered {
     pub(crate) state: StoredState,
     pub(crate) places: Places,
     /// The sequence number of the last frame.
     pub(crate) sequence: u64,
-    /// Where the newest segment's next frame goes, and the segment's length.
-    pub(crate) tail: u64,
-    pub(crate) length: u64,
+    pub(crate) segment: Segment,
+}
+
+impl Recovered {
+    /// A log without a frame, whose first segment this is.
+    pub(crate) fn of_new(segment: Segment) -> Recovered {
+        let mut found = Found::default();
+        found.places.segments.insert(segment.number, segment.to_file());
+        found.with(segment)
+    }
+}
+
+/// What the segments that were read hold.
+#[derive(Default)]
+struct Found {
+    state: StoredState,
+    places: Places,
+    /// The sequence number of the last frame, 0 before the first.
+    sequence: u64,
+    /// Whether older segments were removed, so that the first frame may be any.
+    purged: bool,
+    /// The segment before, and where its frames end.
+    previous: Option<(String, u64)>,
+}
+
+impl Found {
+    fn with(self, segment: Segment) -> Recovered {
+        let Found { state, places, sequence, .. } = self;
+        Recovered { state, places, sequence, segment }
+    }
 }
 
 /// Reads the log in this directory; `None` if there is none.
 pub(crate) fn recover(
     disk: &dyn Disk,
-    identity: &Identity,
-    segment_bytes: u64,
+    options: &LogOptions,
 ) -> Result<Option<Recovered>, OpenError> {
-    let numbers = segment_numbers(disk)?;
-    let Some(newest) = numbers.last().copied() else { return Ok(None) };
-    let mut found = Recovered {
-        state: StoredState::default(),
-        places: Places::default(),
-        sequence: 0,
-        tail: 0,
-        length: 0,
-    };
-    for (place, number) in numbers.iter().copied().enumerate() {
-        let name = segment_name(number);
-        if numbers[0] + place as u64 != number {
-            let missing = disk.describe(&segment_name(numbers[0] + place as u64));
-            return Err(damaged(missing, 0, "the segment is missing"));
-        }
-        let scan = Scan { disk, identity, name: &name, number, is_oldest: place == 0 };
-        let (file, bytes) = scan.read()?;
-        let tail = scan.frames(&file, &bytes, &mut found)?;
-        if number == newest {
-            found.tail = tail as u64;
-            found.length = segment_bytes.max(bytes.len() as u64);
-            scan.mend_tail(&*file, &bytes, tail, found.length)?;
-        } else {
-            scan.check_end(&bytes, tail)?;
-        }
-    }
-    let first = found.places.points.first().map(|point| point.index);
-    if first.is_some_and(|first| first > found.state.base.last_included.index.next()) {
-        let file = disk.describe(&segment_name(numbers[0]));
-        return Err(damaged(file, 0, "the entries before this segment are missing"));
-    }
-    Ok(Some(found))
-}
-
-/// The segments in order; what a crash left half made is removed.
-fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
-    let failed = |operation, name: &str| {
-        let file = disk.describe(name);
-        move |source| OpenError::Io { operation, file, source }
-    };
-    let names = disk.list().map_err(failed("list", ""))?;
-    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-        disk.remove(name).map_err(failed("remove", name))?;
-    }
+    let names = disk.list().map_err(failed("list", disk.describe("")))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    let recovered = match (numbers.first().copied(), numbers.last().copied()) {
+        (Some(oldest), Some(newest)) => Some(read_segments(disk, options, oldest, newest)?),
+        _ => None,
+    };
+    // Nothing is touched in a directory that is not ours.
+    for name in names.iter().filter(|name| is_temporary(name)) {
+        disk.remove(name).map_err(failed("remove", disk.describe(name)))?;
+    }
+    // A name may be there that was never made durable.
+    disk.sync_dir().map_err(failed("sync", disk.describe("")))?;
+    Ok(recovered)
 }
 
+fn read_segments(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    oldest: u64,
+    newest: u64,
+) -> Result<Recovered, OpenError> {
+    let mut found = Found { purged: oldest > 1, ..Found::default() };
+    let mut bytes = Vec::new();
+    for number in oldest..newest {
+        let scan = Scan::new(disk, &options.identity, number);
+        let file = scan.read(&mut bytes)?;
+        scan.check_header(&bytes)?;
+        let frames = scan.frames(file, &bytes, &mut found)?;
+        scan.check_end(&bytes, frames.end, &found)?;
+        found.previous = Some((scan.file.clone(), frames.end as u64));
+    }
+    let scan = Scan::new(disk, &options.identity, newest);
+    let file = scan.read(&mut bytes)?;
+    let may_be_new = newest == 1 || found.sequence > 0;
+    let without_header = bytes.len() < HEADER_BYTES || *bytes == [0; HEADER_BYTES];
+    let gets_header = without_header && may_be_new;
+    if gets_header {
+        warn!("{}: gets a new header, since it ends within it", scan.file);
+        bytes = encode_header(&options.identity, newest).to_vec();
+    }
+    scan.check_header(&bytes)?;
+    let frames = scan.frames(Arc::clone(&file), &bytes, &mut found)?;
+    if found.purged && found.sequence == 0 {
+        return Err(scan.damaged(frames.end, "the log's first frame can't be read"));
+    }
+    // First what is wrong with this file: it may be why the base is not found.
+    let tail = scan.check_tail(&bytes, &frames, found.sequence)?;
+    let first = found.places.points.first().map(|point| point.index);
+    if first.is_some_and(|first| first > found.state.base.last_included.index.next()) {
+        let file = disk.describe(&segment_name(oldest.saturating_sub(1)));
+        return Err(OpenError::Missing { file });
+    }
+    if gets_header {
+        // Before the file grows again: what is longer than a header and has none is damaged.
+        let written = file.write_at(&bytes, 0).and_then(|()| file.sync());
+        written.map_err(failed("write to", scan.file.clone()))?;
+    }
+    let length = options.segment_bytes.max(bytes.len() as u64);
+    let segment = scan.mend(file, &bytes, &frames, &tail, length)?;
+    Ok(found.with(segment))
+}
+
+/// One segment.
 struct Scan<'a> {
     disk: &'a dyn Disk,
     identity: &'a Identity,
-    name: &'a str,
     number: u64,
-    is_oldest: bool,
+    /// What the file is called in messages.
+    file: String,
+    salt: u64,
+}
+
+/// Where the frames of a segment are, up to the first that is not whole or is a marker.
+struct Frames {
+    /// Where the last one begins.
+    last: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+/// What is behind the frames of the newest segment.
+struct Tail {
+    /// The marker that should be there.
+    marker: [u8; FRAME_BYTES],
+    is_marked: bool,
+    /// How many bytes there are up to the zeros.
+    used: usize,
 }
 
 impl Scan<'_> {
-    fn file(&self) -> String {
-        self.disk.describe(self.name)
+    fn new<'a>(disk: &'a dyn Disk, identity: &'a Identity, number: u64) -> Scan<'a> {
+        let file = disk.describe(&segment_name(number));
+        Scan { disk, identity, number, file, salt: salt_of(identity, number) }
     }
 
-    fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> OpenError {
-        let file = self.file();
-        move |source| OpenError::Io { operation, file, source }
+    fn damaged(&self, offset: usize, what: impl Into<String>) -> OpenError {
+        OpenError::Damaged { file: self.file.clone(), offset: offset as u64, what: what.into() }
     }
 
-    /// The whole segment, with its header checked.
-    fn read(&self) -> Result<(Arc<dyn DiskFile>, Vec<u8>), OpenError> {
-        let file: Arc<dyn DiskFile> =
-            Arc::from(self.disk.open(self.name).map_err(self.failed("open"))?);
-        let size = file.size().map_err(self.failed("read"))?;
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        let read = file.read_at(&mut bytes, 0).map_err(self.failed("read"))?;
+    /// Reads the whole file.
+    fn read(&self, bytes: &mut Vec<u8>) -> Result<Arc<dyn DiskFile>, OpenError> {
+        let file = match self.disk.open(&segment_name(self.number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing { file: self.file.clone() });
+            }
+            opened => opened.map_err(failed("open", self.file.clone()))?,
+        };
+        let size = file.size().map_err(failed("read", self.file.clone()))?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if bytes.len() != size {
+            *bytes = vec![0; size];
+        }
+        let read = file.read_at(bytes, 0).map_err(failed("read", self.file.clone()))?;
         bytes.truncate(read);
-        let header = decode_header(&bytes).map_err(|what| damaged(self.file(), 0, what))?;
+        Ok(Arc::from(file))
+    }
+
+    fn check_header(&self, bytes: &[u8]) -> Result<(), OpenError> {
+        let header = decode_header(bytes).map_err(|what| self.damaged(0, what))?;
         if header.version != VERSION {
             let (found, known) = (header.version, VERSION);
-            return Err(OpenError::Version { file: self.file(), found, known });
+            return Err(OpenError::Version { file: self.file.clone(), found, known });
         }
         if header.identity != *self.identity {
             let (found, expected) = (header.identity, self.identity.clone());
-            return Err(OpenError::Identity { file: self.file(), found, expected });
+            return Err(OpenError::Identity { file: self.file.clone(), found, expected });
         }
         if header.number != self.number {
-            return Err(damaged(self.file(), 0, "the file is that of another segment"));
+            return Err(self.damaged(0, "the file is that of another segment"));
         }
-        Ok((file, bytes))
+        Ok(())
     }
 
-    /// Reads frames as long as they are whole; returns where the first that isn't begins.
+    /// Reads frames as long as they are whole.
     fn frames(
         &self,
-        file: &Arc<dyn DiskFile>,
+        file: Arc<dyn DiskFile>,
         bytes: &[u8],
-        found: &mut Recovered,
-    ) -> Result<usize, OpenError> {
-        let salt = self.salt();
-        let (file, max_index) = (Arc::clone(file), Index::ZERO);
-        let segment = SegmentFile { file, name: self.file(), salt, max_index };
-        found.places.segments.insert(self.number, segment);
-        // A log whose first segments were purged begins anywhere.
-        let purged = self.is_oldest && self.number > 1;
-        let mut offset = HEADER_BYTES;
-        while let Some(frame) = bytes.get(offset..).and_then(|rest| decode_frame(rest, salt)) {
-            let starts = purged && offset == HEADER_BYTES;
-            if !starts && frame.sequence != found.sequence + 1 {
-                return Err(damaged(self.file(), offset as u64, "a frame is missing before it"));
+        found: &mut Found,
+    ) -> Result<Frames, OpenError> {
+        let (name, salt, max_index) = (self.file.clone(), self.salt, Index::ZERO);
+        found.places.segments.insert(self.number, SegmentFile { file, name, salt, max_index });
+        let mut frames = Frames { last: HEADER_BYTES, end: HEADER_BYTES };
+        while let Some(frame) = bytes.get(frames.end..).and_then(|rest| decode_frame(rest, salt)) {
+            let begins = found.purged && found.sequence == 0;
+            if !begins && frame.sequence != found.sequence + 1 {
+                return Err(self.out_of_order(frames.end, frame.sequence, found));
             }
             if frame.body.is_empty() {
                 // A marker: the next frame will take its place.
                 break;
             }
             found.sequence = frame.sequence;
-            self.note(frame.body, offset as u64, found)
-                .map_err(|what| damaged(self.file(), offset as u64, what))?;
-            offset += frame_size(frame.body.len());
+            self.note(frame.body, frames.end as u64, found)
+                .map_err(|what| self.damaged(frames.end, what))?;
+            frames.last = frames.end;
+            frames.end += frame_size(frame.body.len());
         }
-        if purged && offset == HEADER_BYTES {
-            return Err(damaged(self.file(), offset as u64, "the log's first frame can't be read"));
-        }
-        Ok(offset)
+        Ok(frames)
     }
 
-    fn note(&self, body: &[u8], offset: u64, found: &mut Recovered) -> Result<(), &'static str> {
+    /// The error of a frame that is not the next: to blame are the frames before it if they were
+    /// in the segment before.
+    fn out_of_order(&self, offset: usize, sequence: u64, found: &Found) -> OpenError {
+        let expected = found.sequence + 1;
+        let what = format!("frame {expected} is missing, {sequence} is the next");
+        match &found.previous {
+            Some((file, end)) if offset == HEADER_BYTES && sequence > expected => {
+                OpenError::Damaged { file: file.clone(), offset: *end, what }
+            }
+            _ => self.damaged(offset, what),
+        }
+    }
+
+    fn note(&self, body: &[u8], offset: u64, found: &mut Found) -> Result<(), &'static str> {
         let (state, places) = (&mut found.state, &mut found.places);
         let mut records = records(body);
         let mut runs = 0;
@@ -169,12 +254,13 @@ impl Scan<'_> {
             match record {
                 Record::HardState(hard_state) => state.hard_state = hard_state,
                 Record::Base(base) => {
-                    places.note_base(base.last_included.index);
                     state.note_base(base);
+                    places.note_base(state);
                 }
                 Record::Run(mut run) => {
                     let index = run.first();
-                    let begins = self.is_oldest && places.points.is_empty() && self.number > 1;
+                    // Entries before a purged log's first run may be gone: up to a base that comes.
+                    let begins = found.purged && places.points.is_empty();
                     if index > state.last_log.index.next() && !begins {
                         return Err("entries are missing before it");
                     }
@@ -190,57 +276,65 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn salt(&self) -> u64 {
-        salt_of(self.identity, self.number)
-    }
-
-    /// Where a whole frame begins after `tail`, if there is one.
-    fn frame_after(&self, bytes: &[u8], tail: usize) -> Option<usize> {
-        let salt = self.salt();
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let is_frame = |at: &usize| decode_frame(&bytes[*at..], salt).is_some();
-        (tail + 8..used).step_by(8).find(is_frame)
-    }
-
     /// All of an older segment must be readable, but for a marker, which is never synced. A last
     /// frame that is gone without a trace is missed when the next segment's first is read.
-    fn check_end(&self, bytes: &[u8], tail: usize) -> Result<(), OpenError> {
-        let after_marker = bytes.get(tail + frame_size(0)..).unwrap_or_default();
-        match after_marker.iter().all(|byte| *byte == 0) {
+    fn check_end(&self, bytes: &[u8], end: usize, found: &Found) -> Result<(), OpenError> {
+        let rest = bytes.get(end..).unwrap_or_default();
+        let (first, behind) = rest.split_at(rest.len().min(FRAME_BYTES));
+        let marker = marker(self.salt, found.sequence + 1);
+        let of_marker = first.iter().zip(marker).all(|(found, byte)| [0, byte].contains(found));
+        // The sequence number of a marker that stands alone in the oldest segment is not known.
+        match (of_marker || found.sequence == 0) && used(behind) == 0 {
             true => Ok(()),
-            false => Err(damaged(self.file(), tail as u64, "a frame can't be read")),
+            false => Err(self.damaged(end, "a frame can't be read")),
         }
     }
 
-    /// Cuts what was being written when the power failed, and gives the segment its full length.
-    fn mend_tail(
-        &self,
-        file: &dyn DiskFile,
-        bytes: &[u8],
-        tail: usize,
-        length: u64,
-    ) -> Result<(), OpenError> {
-        let rest = bytes.get(tail..).unwrap_or_default();
-        let marker = decode_frame(rest, self.salt()).map_or(0, |_| frame_size(0));
-        let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        if used > marker {
-            if let Some(after) = self.frame_after(bytes, tail) {
+    /// Tells a torn tail from damage.
+    fn check_tail(&self, bytes: &[u8], frames: &Frames, sequence: u64) -> Result<Tail, OpenError> {
+        let rest = &bytes[frames.end..];
+        let marker = marker(self.salt, sequence + 1);
+        let tail = Tail { marker, is_marked: rest.starts_with(&marker), used: used(rest) };
+        if tail.used > 0 && !(tail.is_marked && tail.used <= FRAME_BYTES) {
+            if let Some(after) = find_frame(bytes, frames.end + 8, self.salt, sequence + 1) {
                 let what = format!("a frame can't be read, though the one at {after} can");
-                return Err(damaged(self.file(), tail as u64, what));
+                return Err(self.damaged(frames.end, what));
             }
-            warn!("{}: cut a torn tail of {used} bytes at offset {tail}", self.file());
+            let (file, offset) = (&self.file, frames.end);
+            warn!("{file}: cut a torn tail of {} bytes at offset {offset}", tail.used);
         }
-        let missing = usize::try_from(length).unwrap_or(usize::MAX) - bytes.len();
-        if used <= marker && missing == 0 {
-            return Ok(());
-        }
-        let zeros = vec![0; used.saturating_sub(marker)];
-        file.write_at(&zeros, (tail + marker) as u64).map_err(self.failed("write to"))?;
-        file.write_at(&vec![0; missing], bytes.len() as u64).map_err(self.failed("write to"))?;
-        file.sync().map_err(self.failed("sync"))
+        Ok(tail)
+    }
+
+    /// Cuts what was being written when the power failed, gives the segment its full length, and
+    /// makes what was read durable.
+    fn mend(
+        &self,
+        file: Arc<dyn DiskFile>,
+        bytes: &[u8],
+        frames: &Frames,
+        tail: &Tail,
+        length: u64,
+    ) -> Result<Segment, OpenError> {
+        let behind = frames.end + FRAME_BYTES;
+        let length = length.max(behind as u64);
+        let mend = || -> io::Result<()> {
+            if !tail.is_marked {
+                // The last frame may be in the system's memory only, also if a sync of it failed
+                // in another life: then it would not be written again unless it is changed again.
+                let last = [&bytes[frames.last..frames.end], &tail.marker].concat();
+                file.write_at(&last, frames.last as u64)?;
+            }
+            write_zeros(&*file, behind as u64, (frames.end + tail.used) as u64)?;
+            write_zeros(&*file, bytes.len().max(behind) as u64, length)?;
+            file.sync()
+        };
+        mend().map_err(failed("mend", self.file.clone()))?;
+        let (number, name, salt) = (self.number, self.file.clone(), self.salt);
+        Ok(Segment { number, name, salt, file, tail: frames.end as u64, length })
     }
 }
 
-fn damaged(file: String, offset: u64, what: impl Into<String>) -> OpenError {
-    OpenError::Damaged { file, offset, what: what.into() }
+fn failed(operation: &'static str, file: String) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Io { operation, file, source }
 }

@@ -9,19 +9,27 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
+use actix_raft_core::entry::Entry;
 use actix_raft_core::stored::{Base, Save, StoredState};
+use actix_raft_core::types::LogPosition;
+use tracing::warn;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 pub use crate::error::Identity;
 use crate::error::{OpenError, WriteError};
 use crate::format::{
-    FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, encode_header, frame_size, salt_of,
-    seal_frame, segment_name,
+    FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, frame_size, marker, seal_frame, segment_name,
 };
-use crate::places::{Places, Point, SegmentFile, SharedPlaces};
+use crate::places::{Places, Point, SharedPlaces};
 use crate::read::LogReader;
 use crate::record::{put_base, put_hard_state, put_run};
-use crate::recover::recover;
+use crate::recover::{Recovered, recover};
+use crate::segment::{Coming, Prepared, Segment, prepare};
+
+/// How much memory is kept for the next frame.
+const BUFFER_KEPT: usize = 4 << 20;
+/// The longest frame whose length can be stored, with room for what a segment's first one repeats.
+const LONGEST_FRAME: usize = u32::MAX as usize - (64 << 20);
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -29,15 +37,18 @@ pub struct LogOptions {
     /// Whose log it is: fixed when the directory is first used.
     pub identity: Identity,
     /// The length of a segment, in bytes, written with zeros before it is used; a save that is
-    /// larger gets a segment of its own. Default 16 MiB.
+    /// larger gets a segment of its own. At least 1 KiB; default 16 MiB.
     pub segment_bytes: u64,
+    /// How much may be saved at once, in bytes; a larger save is refused. Below 4 GiB; default
+    /// 1 GiB.
+    pub max_frame_bytes: usize,
 }
 
 impl LogOptions {
     /// The defaults, for this server.
     #[must_use]
     pub fn new(identity: Identity) -> LogOptions {
-        LogOptions { identity, segment_bytes: 16 << 20 }
+        LogOptions { identity, segment_bytes: 16 << 20, max_frame_bytes: 1 << 30 }
     }
 }
 
@@ -50,26 +61,12 @@ pub struct Wal {
     segment: Segment,
     /// The sequence number of the last frame.
     sequence: u64,
+    /// Whether there is a marker behind that frame, or no frame.
+    is_marked: bool,
     buffer: Vec<u8>,
-    next: Option<Prepared>,
+    /// The next segment, made ahead of its time.
+    next: Option<Coming>,
     poisoned: Option<WriteError>,
-}
-
-/// The segment that is written.
-struct Segment {
-    number: u64,
-    name: String,
-    salt: u64,
-    file: Arc<dyn DiskFile>,
-    tail: u64,
-    length: u64,
-}
-
-/// A segment that is whole and durable but has no name yet.
-pub(crate) struct Prepared {
-    number: u64,
-    file: Box<dyn DiskFile>,
-    length: u64,
 }
 
 impl Wal {
@@ -83,29 +80,9 @@ impl Wal {
         if bytes > MAX_CLUSTER_ID_BYTES {
             return Err(OpenError::ClusterId { bytes, limit: MAX_CLUSTER_ID_BYTES });
         }
-        let found = recover(&*disk, &options.identity, options.segment_bytes)?;
-        let (state, places, sequence, segment) = match found {
-            Some(found) => {
-                let (number, newest) = found
-                    .places
-                    .segments
-                    .last_key_value()
-                    .map(|(number, file)| (*number, file.clone()))
-                    .expect("a log that was found has a segment");
-                let segment = Segment {
-                    number,
-                    name: newest.name,
-                    salt: newest.salt,
-                    file: newest.file,
-                    tail: found.tail,
-                    length: found.length,
-                };
-                (found.state, found.places, found.sequence, segment)
-            }
-            None => {
-                let segment = first_segment(&*disk, &options)?;
-                (StoredState::default(), places_of(&segment), 0, segment)
-            }
+        let Recovered { state, places, sequence, segment } = match recover(&*disk, &options)? {
+            Some(found) => found,
+            None => Recovered::of_new(first_segment(&*disk, &options)?),
         };
         let wal = Wal {
             disk,
@@ -114,6 +91,8 @@ impl Wal {
             places: Arc::new(RwLock::new(places)),
             segment,
             sequence,
+            // Opening marks the end.
+            is_marked: true,
             buffer: Vec::new(),
             next: None,
             poisoned: None,
@@ -136,10 +115,12 @@ impl Wal {
     /// Stores all these saves, in order, atomically. Returns when they are durable.
     ///
     /// # Errors
-    /// If the disk fails: then and ever after. If entries would leave a gap: nothing changed.
+    /// If the disk fails: then and ever after. If the saves are refused
+    /// ([`WriteError::is_refusal`]): nothing changed.
     pub fn save(&mut self, saves: &[Save]) -> Result<(), WriteError> {
         self.check(saves)?;
         self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT);
         self.buffer.resize(FRAME_BYTES, 0);
         for save in saves {
             if let Some(hard_state) = save.hard_state {
@@ -154,6 +135,11 @@ impl Wal {
         }
         if self.buffer.len() == FRAME_BYTES {
             return Ok(());
+        }
+        // A length is stored in 32 bits; the next segment's first frame holds a little more.
+        let (bytes, limit) = (self.buffer.len(), self.options.max_frame_bytes.min(LONGEST_FRAME));
+        if bytes > limit {
+            return Err(WriteError::TooLarge { bytes, limit });
         }
         let offset = self.write_frame().map_err(|error| self.poison(error))?;
         self.publish(saves, offset);
@@ -170,7 +156,10 @@ impl Wal {
         for number in obsolete {
             let name = segment_name(number);
             let removed = self.disk.remove(&name).and_then(|()| self.disk.sync_dir());
-            removed.map_err(|error| self.poison(self.failed("remove", &name)(error)))?;
+            removed.map_err(|error| {
+                let failed = self.failed("remove", self.disk.describe(&name), None);
+                self.poison(failed(error))
+            })?;
             self.lock_places().segments.remove(&number);
         }
         Ok(())
@@ -186,15 +175,14 @@ impl Wal {
         if let Some(error) = &self.poisoned {
             return Err(error.clone());
         }
-        let Segment { salt, tail, length, .. } = self.segment;
-        if tail + frame_size(0) as u64 > length {
+        if self.is_marked {
             return Ok(());
         }
-        self.buffer.clear();
-        self.buffer.resize(FRAME_BYTES, 0);
-        seal_frame(&mut self.buffer, salt, self.sequence + 1);
-        let written = self.segment.file.write_at(&self.buffer, tail);
-        written.map_err(|error| self.poison(self.failed("write to", &self.segment.name)(error)))
+        let Segment { salt, tail, .. } = self.segment;
+        let written = self.segment.file.write_at(&marker(salt, self.sequence + 1), tail);
+        written.map_err(|error| self.poison(self.failed_at("write to", tail)(error)))?;
+        self.is_marked = true;
+        Ok(())
     }
 
     /// Marks the end and syncs it. The log may be closed without it, too.
@@ -202,8 +190,15 @@ impl Wal {
     /// # Errors
     /// If the disk fails.
     pub fn close(mut self) -> Result<(), WriteError> {
+        if let Some(Ok(prepared)) = self.next.take().and_then(|coming| coming.recv().ok())
+            && let Err(error) = prepared.discard(&*self.disk)
+        {
+            // The next start removes it.
+            warn!("a segment that was made ahead could not be removed: {error}");
+        }
         self.mark()?;
-        self.segment.file.sync().map_err(self.failed("sync", &self.segment.name))
+        let synced = self.segment.file.sync();
+        synced.map_err(self.failed_at("sync", self.segment.tail))
     }
 
     /// Whether these saves continue the log.
@@ -211,19 +206,13 @@ impl Wal {
         if let Some(error) = &self.poisoned {
             return Err(error.clone());
         }
-        let mut base = self.state.base.last_included.index;
-        let mut last = self.state.last_log.index;
+        let mut log = (self.state.base.last_included, self.state.last_log);
         for save in saves {
-            if let Some(new) = &save.base {
-                base = new.last_included.index;
-                last = last.max(base);
+            if let Some(base) = &save.base {
+                log = with_base(log, base.last_included)?;
             }
             for run in &save.entries {
-                let (Some(first), Some(end)) = (run.first(), run.last()) else { continue };
-                if first.index <= base || first.index > last.next() {
-                    return Err(WriteError::Gap { first: first.index, base, last });
-                }
-                last = end.index;
+                log = with_run(log, run)?;
             }
         }
         Ok(())
@@ -231,48 +220,50 @@ impl Wal {
 
     /// Writes the frame in the buffer and makes it durable; returns where it begins.
     fn write_frame(&mut self) -> Result<u64, WriteError> {
-        let needed = frame_size(self.buffer.len() - FRAME_BYTES) as u64;
+        let needed = with_marker(self.buffer.len());
         if self.segment.tail + needed > self.segment.length {
-            self.begin_segment(needed)?;
+            self.begin_segment()?;
         }
-        let segment = &mut self.segment;
-        seal_frame(&mut self.buffer, segment.salt, self.sequence + 1);
-        let name = segment.name.clone();
-        let (offset, size) = (segment.tail, self.buffer.len() as u64);
-        let written = segment.file.write_at(&self.buffer, offset);
-        written.map_err(self.failed("write to", &name))?;
-        self.segment.file.sync().map_err(self.failed("sync", &name))?;
-        self.segment.tail += size;
+        seal_frame(&mut self.buffer, self.segment.salt, self.sequence + 1);
+        let offset = self.segment.tail;
+        let written = self.segment.file.write_at(&self.buffer, offset);
+        written.map_err(self.failed_at("write to", offset))?;
+        let synced = self.segment.file.sync();
+        synced.map_err(self.failed_at("sync", offset))?;
+        self.segment.tail += self.buffer.len() as u64;
         self.sequence += 1;
+        self.is_marked = false;
         Ok(offset)
     }
 
     /// Goes on in a new segment, whose first frame repeats what would be lost with the older ones.
-    fn begin_segment(&mut self, needed: u64) -> Result<(), WriteError> {
+    fn begin_segment(&mut self) -> Result<(), WriteError> {
         let mut first = vec![0; FRAME_BYTES];
         put_hard_state(&mut first, self.state.hard_state);
         put_base(&mut first, &self.state.base);
         first.extend_from_slice(&self.buffer[FRAME_BYTES..]);
-        let length = needed + (HEADER_BYTES + first.len() - self.buffer.len() + 8) as u64;
         self.buffer = first;
 
         let number = self.segment.number + 1;
-        let name = segment_name(number);
-        let ready = self.next.take().filter(|it| it.number == number && it.length >= length);
-        let prepared = match ready {
-            Some(prepared) => prepared,
-            None => {
-                let length = length.max(self.options.segment_bytes);
-                let made = prepare(&*self.disk, &self.options.identity, number, length);
-                made.map_err(self.failed("make", &name))?
-            }
-        };
-        let named = name_segment(&*self.disk, number);
-        named.map_err(self.failed("name", &name))?;
-        self.segment = segment_of(&*self.disk, &self.options.identity, prepared);
-        let segments = places_of(&self.segment).segments;
-        self.lock_places().segments.extend(segments);
+        let length = HEADER_BYTES as u64 + with_marker(self.buffer.len());
+        let begun = self.next_segment(number, length);
+        let file = self.disk.describe(&segment_name(number));
+        self.segment = begun.map_err(self.failed("make", file, None))?;
+        let file = self.segment.to_file();
+        self.lock_places().segments.insert(number, file);
         Ok(())
+    }
+
+    fn next_segment(&mut self, number: u64, length: u64) -> io::Result<Segment> {
+        let identity = &self.options.identity;
+        // Waits for whoever makes it: two must not write to one file. If he failed, a new file is
+        // no retry of anything.
+        let ahead = self.next.take().and_then(|coming| coming.recv().ok()?.ok());
+        let prepared = match ahead.filter(|prepared| prepared.fits(number, length)) {
+            Some(prepared) => prepared,
+            None => prepare(&*self.disk, identity, number, length.max(self.options.segment_bytes))?,
+        };
+        prepared.begin(&*self.disk, identity)
     }
 
     /// Makes what is durable now known to readers.
@@ -286,8 +277,8 @@ impl Wal {
                 self.state.hard_state = hard_state;
             }
             if let Some(base) = &save.base {
-                places.note_base(base.last_included.index);
                 self.state.note_base(base.clone());
+                places.note_base(&self.state);
             }
             for run in &save.entries {
                 let Some(first) = run.first() else { continue };
@@ -309,86 +300,73 @@ impl Wal {
         error
     }
 
+    /// What to call a failure at this offset of the segment that is written.
+    fn failed_at(
+        &self,
+        operation: &'static str,
+        offset: u64,
+    ) -> impl FnOnce(io::Error) -> WriteError + use<> {
+        self.failed(operation, self.segment.name.clone(), Some(offset))
+    }
+
     fn failed(
         &self,
         operation: &'static str,
-        name: &str,
+        file: String,
+        offset: Option<u64>,
     ) -> impl FnOnce(io::Error) -> WriteError + use<> {
-        let file = if name.contains('/') { name.to_string() } else { self.disk.describe(name) };
-        move |source| WriteError::Io { operation, file, source: Arc::new(source) }
+        move |source| WriteError::Io { operation, file, offset, source: Arc::new(source) }
     }
 
     /// The number and length of the next segment, if it should be made ahead of its time: this one
     /// is half full.
     pub(crate) fn wanted_segment(&self) -> Option<(u64, u64)> {
-        let wanted = self.next.is_none() && self.segment.tail * 2 > self.segment.length;
+        let half_full = self.segment.tail * 2 > self.segment.length;
+        let wanted = self.next.is_none() && self.poisoned.is_none() && half_full;
         wanted.then_some((self.segment.number + 1, self.options.segment_bytes))
     }
 
-    /// Takes a segment that was prepared elsewhere.
-    pub(crate) fn offer(&mut self, prepared: Prepared) {
-        self.next = Some(prepared);
+    /// Takes the next segment from someone who is making it, and waits for him if it must.
+    pub(crate) fn expect_segment(&mut self, coming: Coming) {
+        self.next = Some(coming);
     }
 }
 
-/// Makes a segment of zeros with its header, under a name that no log looks at.
-pub(crate) fn prepare(
-    disk: &dyn Disk,
-    identity: &Identity,
-    number: u64,
-    length: u64,
-) -> io::Result<Prepared> {
-    const CHUNK: usize = 1 << 20;
-    let file = disk.create(&temporary_name(number))?;
-    let mut chunk = encode_header(identity, number).to_vec();
-    let mut offset = 0;
-    while offset < length {
-        let end = length.min(offset + CHUNK as u64);
-        chunk.resize((end - offset) as usize, 0);
-        file.write_at(&chunk, offset)?;
-        chunk.clear();
-        offset = end;
+/// How much room is needed for a frame of this length before it is padded, and for the marker
+/// behind it.
+fn with_marker(frame: usize) -> u64 {
+    (frame_size(frame - FRAME_BYTES) + frame_size(0)) as u64
+}
+
+/// What a log begins after, and its last position.
+type Ends = (LogPosition, LogPosition);
+
+/// A log with another base: as [`StoredState::note_base`].
+fn with_base((current, last): Ends, base: LogPosition) -> Result<Ends, WriteError> {
+    if base.index < current.index {
+        return Err(WriteError::Backwards { base: base.index, current: current.index });
     }
-    file.sync()?;
-    Ok(Prepared { number, file, length })
+    let nothing_left = last <= base || last.index <= base.index;
+    Ok((base, if nothing_left { base } else { last }))
 }
 
-fn temporary_name(number: u64) -> String {
-    format!("{number:016x}.tmp")
-}
-
-/// Gives a prepared segment its name, durably.
-fn name_segment(disk: &dyn Disk, number: u64) -> io::Result<()> {
-    disk.rename(&temporary_name(number), &segment_name(number))?;
-    disk.sync_dir()
-}
-
-fn segment_of(disk: &dyn Disk, identity: &Identity, prepared: Prepared) -> Segment {
-    let Prepared { number, file, length } = prepared;
-    Segment {
-        number,
-        name: disk.describe(&segment_name(number)),
-        salt: salt_of(identity, number),
-        file: Arc::from(file),
-        tail: HEADER_BYTES as u64,
-        length,
+/// A log with a run of entries at its end or over it.
+fn with_run((base, last): Ends, run: &[Entry]) -> Result<Ends, WriteError> {
+    let (Some(first), Some(end)) = (run.first(), run.last()) else { return Ok((base, last)) };
+    if first.index <= base.index || first.index > last.index.next() {
+        let (first, base, last) = (first.index, base.index, last.index);
+        return Err(WriteError::Gap { first, base, last });
+    }
+    let broken = run.windows(2).find(|pair| pair[1].index.0 != pair[0].index.0.wrapping_add(1));
+    match broken {
+        Some(pair) => Err(WriteError::Broken { index: pair[0].index, next: pair[1].index }),
+        None => Ok((base, end.position())),
     }
 }
 
 fn first_segment(disk: &dyn Disk, options: &LogOptions) -> Result<Segment, OpenError> {
     let made = prepare(disk, &options.identity, 1, options.segment_bytes)
-        .and_then(|prepared| name_segment(disk, 1).map(|()| prepared));
+        .and_then(|prepared: Prepared| prepared.begin(disk, &options.identity));
     let file = disk.describe(&segment_name(1));
-    let prepared = made.map_err(|source| OpenError::Io { operation: "make", file, source })?;
-    Ok(segment_of(disk, &options.identity, prepared))
-}
-
-fn places_of(segment: &Segment) -> Places {
-    let file = SegmentFile {
-        file: Arc::clone(&segment.file),
-        name: segment.name.clone(),
-        salt: segment.salt,
-        max_index: actix_raft_core::types::Index::ZERO,
-    };
-    Places { segments: [(segment.number, file)].into(), ..Places::default() }
+    made.map_err(|source| OpenError::Io { operation: "make", file, source })
 }

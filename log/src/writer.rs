@@ -2,13 +2,12 @@
 //!
 //! ```text
 //!   save, save --> [queue] --> raft-log thread: all that wait --> Wal::save --> done, done
-//!                                    |
+//!                                    |                               nothing waits: mark
 //!                                    +-- a helper makes the next segment ahead of time
 //! ```
 
-use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use actix_raft_core::entry::Entry;
@@ -18,27 +17,31 @@ use tracing::{error, warn};
 use crate::disk::Disk;
 use crate::error::{OpenError, WriteError};
 use crate::read::LogReader;
-use crate::wal::{LogOptions, Prepared, Wal, prepare};
+use crate::segment::prepare;
+use crate::wal::{LogOptions, Wal};
 
 /// How many requests may wait for the thread.
 const QUEUE: usize = 4096;
-/// How many bytes of entries go into one write, at the most by one save more.
-const BATCH_BYTES: usize = 4 << 20;
+/// How many bytes of entries go into one write, at the most by one save more. Entries are read back
+/// by whole writes, so that more would make reading a few of them dear.
+const BATCH_BYTES: usize = 1 << 20;
 
-/// Called on the log's thread when a write is durable, or has failed. It must not block.
-pub type Done = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
-
-/// A log that is written by a thread of its own. Dropped, it writes what is queued and ends.
+/// A log that is written by a thread of its own. Clones are the same log. When the last one is
+/// dropped, what is queued is written and the thread ends.
+#[derive(Clone)]
 pub struct Log {
+    // Before the thread: it ends when there is no sender any more.
     requests: SyncSender<Request>,
     reader: LogReader,
-    thread: Option<JoinHandle<()>>,
+    thread: Arc<Thread>,
 }
+
+/// The thread, waited for when the last handle is gone.
+struct Thread(Mutex<Option<JoinHandle<Result<(), WriteError>>>>);
 
 enum Request {
     Save(Save, Done),
     Purge(Base, Done),
-    Prepared(io::Result<Prepared>),
     Close,
 }
 
@@ -51,7 +54,7 @@ impl Log {
         let (wal, state) = Wal::open(Arc::clone(&disk), options.clone())?;
         let reader = wal.reader();
         let (requests, received) = sync_channel(QUEUE);
-        let writer = Writer { wal, disk, options, requests: requests.clone(), preparing: None };
+        let writer = Writer { wal, disk, options };
         let thread = thread::Builder::new()
             .name("raft-log".to_string())
             .spawn(move || writer.run(&received))
@@ -60,18 +63,22 @@ impl Log {
                 file: "the log".to_string(),
                 source,
             })?;
-        Ok((Log { requests, reader, thread: Some(thread) }, state))
+        let thread = Arc::new(Thread(Mutex::new(Some(thread))));
+        Ok((Log { requests, reader, thread }, state))
     }
 
-    /// Stores a save; `done` is called when it is durable, after those of all earlier saves. Blocks
-    /// while 4,096 requests wait.
+    /// Stores a save. `done` is called once, on the log's thread: when the save is durable, or is
+    /// refused, or the disk failed; in the order of the calls. It must neither block nor save.
+    ///
+    /// Blocks while 4,096 requests wait.
     pub fn save(&self, save: Save, done: impl FnOnce(Result<(), WriteError>) + Send + 'static) {
-        self.request(Request::Save(save, Box::new(done)));
+        self.request(Request::Save(save, Done::new(done)));
     }
 
-    /// Makes the log begin after this position; `done` is called when that is durable.
+    /// Makes the log begin after this position; `done` is called as by [`Log::save`], when that is
+    /// durable and segments that are no longer needed are gone.
     pub fn purge(&self, base: Base, done: impl FnOnce(Result<(), WriteError>) + Send + 'static) {
-        self.request(Request::Purge(base, Box::new(done)));
+        self.request(Request::Purge(base, Done::new(done)));
     }
 
     /// A reader of what is durable.
@@ -80,22 +87,65 @@ impl Log {
         self.reader.clone()
     }
 
+    /// Writes what is queued and ends the thread. Whoever has another handle and saves after this
+    /// is told [`WriteError::Closed`].
+    ///
+    /// # Errors
+    /// If the disk fails now, or has failed before.
+    pub fn close(self) -> Result<(), WriteError> {
+        self.request(Request::Close);
+        self.thread.join()
+    }
+
     fn request(&self, request: Request) {
-        if let Err(SendError(Request::Save(_, done) | Request::Purge(_, done))) =
-            self.requests.send(request)
-        {
-            done(Err(WriteError::Closed));
+        // If the thread is gone, dropping the request tells whoever waits for it.
+        let _ = self.requests.send(request);
+    }
+}
+
+impl Thread {
+    fn join(&self) -> Result<(), WriteError> {
+        let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            // A completion held the last handle: the thread can't wait for itself.
+            Some(thread) if thread.thread().id() == thread::current().id() => Ok(()),
+            Some(thread) => thread.join().unwrap_or_else(|_| {
+                error!("the log's thread ended by a panic");
+                Err(WriteError::Closed)
+            }),
+            None => Ok(()),
         }
     }
 }
 
-impl Drop for Log {
+impl Drop for Thread {
     fn drop(&mut self) {
-        self.request(Request::Close);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            error!("the log's thread ended by a panic");
+        // The thread has told the error already.
+        let _ = self.join();
+    }
+}
+
+/// Whom to tell. Dropped, it tells that the log is closed, so that nobody waits for ever.
+struct Done(Option<Completion>);
+
+type Completion = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+
+impl Done {
+    fn new(done: impl FnOnce(Result<(), WriteError>) + Send + 'static) -> Done {
+        Done(Some(Box::new(done)))
+    }
+
+    fn tell(mut self, result: Result<(), WriteError>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(WriteError::Closed));
         }
     }
 }
@@ -104,9 +154,6 @@ struct Writer {
     wal: Wal,
     disk: Arc<dyn Disk>,
     options: LogOptions,
-    /// For the helper that makes the next segment.
-    requests: SyncSender<Request>,
-    preparing: Option<JoinHandle<()>>,
 }
 
 /// Whether the thread goes on.
@@ -117,28 +164,39 @@ enum Next {
 }
 
 impl Writer {
-    fn run(mut self, received: &Receiver<Request>) {
+    fn run(mut self, received: &Receiver<Request>) -> Result<(), WriteError> {
         let mut batch = Batch::default();
-        while let Ok(first) = received.recv() {
+        while let Ok(first) = self.wait(received) {
             let mut next = self.take_in(first, &mut batch);
             while next == Next::GoOn && batch.bytes < BATCH_BYTES {
                 match received.try_recv() {
                     Ok(request) => next = self.take_in(request, &mut batch),
-                    Err(_) => break,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
             self.write(&mut batch);
             if next == Next::End {
                 break;
             }
-            self.prepare_segment();
         }
-        if let Some(helper) = self.preparing.take() {
-            // It only makes a file that the next start removes.
-            let _ = helper.join();
-        }
-        if let Err(error) = self.wal.close() {
+        let closed = self.wal.close();
+        if let Err(error) = &closed {
             error!("closing the log: {error}");
+        }
+        closed
+    }
+
+    /// The next request. If there is none yet, does first what is worth doing in the meantime.
+    fn wait(&mut self, received: &Receiver<Request>) -> Result<Request, RecvError> {
+        self.prepare_segment();
+        match received.try_recv() {
+            Ok(request) => Ok(request),
+            Err(TryRecvError::Empty) => {
+                // After all answers, so that it delays nobody; an error poisons the next save.
+                let _ = self.wal.mark();
+                received.recv()
+            }
+            Err(TryRecvError::Disconnected) => Err(RecvError),
         }
     }
 
@@ -147,15 +205,7 @@ impl Writer {
             Request::Save(save, done) => batch.push(save, done),
             Request::Purge(base, done) => {
                 self.write(batch);
-                done(self.wal.purge(base));
-            }
-            Request::Prepared(prepared) => {
-                self.preparing = None;
-                match prepared {
-                    Ok(prepared) => self.wal.offer(prepared),
-                    // It is tried again when it is needed, and then the error counts.
-                    Err(error) => warn!("the next segment can't be made yet: {error}"),
-                }
+                done.tell(self.wal.purge(base));
             }
             Request::Close => return Next::End,
         }
@@ -164,32 +214,36 @@ impl Writer {
 
     fn write(&mut self, batch: &mut Batch) {
         let Batch { saves, done, .. } = std::mem::take(batch);
-        if saves.is_empty() {
-            return;
-        }
         let result = self.wal.save(&saves);
-        done.into_iter().for_each(|done| done(result.clone()));
-        if result.is_ok() {
-            // After the answers, so that it delays nobody; an error poisons the next save.
-            let _ = self.wal.mark();
+        if saves.len() > 1 && result.as_ref().is_err_and(WriteError::is_refusal) {
+            // One is to blame: the others shall not suffer for it.
+            for (save, done) in saves.into_iter().zip(done) {
+                done.tell(self.wal.save(&[save]));
+            }
+        } else {
+            done.into_iter().for_each(|done| done.tell(result.clone()));
         }
     }
 
     /// Has the next segment made while this one still has room.
     fn prepare_segment(&mut self) {
         let Some((number, length)) = self.wal.wanted_segment() else { return };
-        if self.preparing.is_some() {
-            return;
-        }
-        let (disk, options) = (Arc::clone(&self.disk), self.options.clone());
-        let requests = self.requests.clone();
-        let helper = thread::Builder::new().name("raft-log-helper".to_string()).spawn(move || {
-            let prepared = prepare(&*disk, &options.identity, number, length);
-            // The log may have been closed meanwhile.
-            let _ = requests.try_send(Request::Prepared(prepared));
-        });
+        let (disk, identity) = (Arc::clone(&self.disk), self.options.identity.clone());
+        let (sender, coming) = channel();
+        let make = move || {
+            let prepared = prepare(&*disk, &identity, number, length);
+            if let Err(error) = &prepared {
+                // It is tried again when it is needed, and then the error counts.
+                warn!("the next segment can't be made yet: {error}");
+            }
+            // Before the log hears of it: when it is closed, the disk is free.
+            drop(disk);
+            let _ = sender.send(prepared);
+        };
         // Without a helper the segment is made when it is needed.
-        self.preparing = helper.ok();
+        if thread::Builder::new().name("raft-log-helper".to_string()).spawn(make).is_ok() {
+            self.wal.expect_segment(coming);
+        }
     }
 }
 

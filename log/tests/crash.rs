@@ -5,9 +5,11 @@ mod support;
 use actix_raft_log::crash::{CrashDisk, Survives};
 use support::{Model, Step, open, perform, run, script, vote};
 
-const SURVIVALS: [Survives; 8] = [
+const SURVIVALS: [Survives; 10] = [
     Survives::Nothing,
     Survives::Everything,
+    Survives::FirstHalf,
+    Survives::SecondHalf,
     Survives::Some(1),
     Survives::Some(2),
     Survives::Some(3),
@@ -125,4 +127,103 @@ fn after_a_failed_write_or_sync_nothing_more_is_acknowledged() {
         let error = wal.save(&[run(9, 1, 1)]).unwrap_err().to_string();
         assert!(error.contains("/crash-disk/0000000000000"), "{error}");
     }
+}
+
+#[test]
+fn what_opening_has_found_survives_a_power_failure() {
+    let steps = script();
+    let all = CrashDisk::new();
+    run_until_failure(&all, &steps);
+    for operation in 1..=all.operations() {
+        let disk = CrashDisk::new();
+        // The process dies of it, but not the system: what was not synced can be read.
+        disk.fail_at(operation, std::io::ErrorKind::Other);
+        let (acknowledged, next) = run_until_failure(&disk, &steps);
+        let (wal, _) = open(&disk).unwrap();
+        let found = Model::of(&wal);
+        assert!(found == acknowledged || Some(&found) == next.as_ref(), "operation {operation}");
+        drop(wal);
+        // The server may have told others of it meanwhile, or gone on in a file whose name is new.
+        let context = format!("operation {operation}");
+        let (wal, _) = open(&disk.crash(Survives::Nothing)).unwrap();
+        assert_eq!(Model::of(&wal), found, "{context}");
+        check(&disk, &found, None, &context);
+    }
+}
+
+#[test]
+fn what_was_cut_is_no_damage_when_the_segment_is_an_older_one() {
+    for survives in SURVIVALS {
+        let disk = CrashDisk::new();
+        let (mut wal, _) = open(&disk).unwrap();
+        let mut model = Model::default();
+        // A long save is torn; then a short one takes its place, and the next fits no more.
+        disk.power_off_at(disk.operations() + 2);
+        let torn = Step::Save(vec![run(1, 1, 15)]);
+        assert!(!perform(&mut wal, &model, &torn));
+        drop(wal);
+        let disk = disk.crash(survives);
+        let (mut wal, _) = open(&disk).unwrap();
+        if wal.state().is_pristine() {
+            for step in [Step::Save(vec![run(2, 1, 1)]), Step::Save(vec![run(2, 2, 60)])] {
+                assert!(perform(&mut wal, &model, &step));
+                model.apply(&step);
+            }
+        } else {
+            model.apply(&torn);
+        }
+        drop(wal);
+        check(&disk.crash(Survives::Nothing), &model, None, &format!("{survives:?}"));
+    }
+}
+
+#[test]
+fn a_segment_that_no_frame_fitted_into_is_no_gap() {
+    let whole = CrashDisk::new();
+    let (mut wal, _) = open(&whole).unwrap();
+    let mut model = Model::default();
+    let fill = Step::Save(vec![run(1, 1, 17)]);
+    assert!(perform(&mut wal, &model, &fill));
+    model.apply(&fill);
+    // The power fails when the second segment has its name and no frame.
+    while whole.bytes("0000000000000002.wal").is_none() {
+        let last = model.entries.len() as u64;
+        let step = Step::Save(vec![run(1, last + 1, last + 1)]);
+        let probe = whole.crash(Survives::Everything);
+        let before = probe.operations();
+        let (mut other, _) = open(&probe).unwrap();
+        let opened = probe.operations();
+        assert!(perform(&mut other, &model, &step) && before < opened);
+        if probe.bytes("0000000000000002.wal").is_some() {
+            whole.power_off_at(whole.operations() + probe.operations() - opened - 1);
+            assert!(!perform(&mut wal, &model, &step));
+            break;
+        }
+        assert!(perform(&mut wal, &model, &step));
+        model.apply(&step);
+    }
+    drop(wal);
+    let disk = whole.crash(Survives::Nothing);
+    let (mut wal, _) = open(&disk).unwrap();
+    assert_eq!(Model::of(&wal), model);
+    let last = model.entries.len() as u64;
+    let large = Step::Save(vec![run(2, last + 1, last + 90)]);
+    assert!(perform(&mut wal, &model, &large), "more than the second segment holds");
+    model.apply(&large);
+    let purge = Step::Purge(last + 10);
+    let mut after = model.clone();
+    after.apply(&purge);
+    // And again while the purge removes the first segment, but not yet the second.
+    let begin = disk.operations();
+    for operation in 1.. {
+        let disk = disk.crash(Survives::Everything);
+        let (mut wal, _) = open(&disk).unwrap();
+        disk.power_off_at(disk.operations() + operation);
+        let purged = perform(&mut wal, &model, &purge);
+        check(&disk.crash(Survives::Nothing), &model, Some(&after), &format!("{operation}"));
+        if purged {
+            break;
+        }
+    }
+    assert_eq!(disk.operations(), begin);
 }

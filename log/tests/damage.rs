@@ -9,7 +9,7 @@ use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::disk::Disk;
 use actix_raft_log::error::{Identity, OpenError, ReadError};
 use actix_raft_log::wal::{LogOptions, Wal};
-use support::{Model, identity, open, options, perform, run, script};
+use support::{Model, identity, open, options, perform, run, script, vote};
 
 /// A log that has been through everything, and was closed properly.
 fn written() -> (CrashDisk, Model) {
@@ -98,7 +98,8 @@ fn a_missing_or_swapped_segment_is_refused() {
     for name in &names[..names.len() - 1] {
         let damaged = disk.crash(Survives::Everything);
         damaged.remove(name).unwrap();
-        assert!(matches!(open(&damaged), Err(OpenError::Damaged { .. })), "without {name}");
+        let Err(OpenError::Missing { file }) = open(&damaged) else { panic!("without {name}") };
+        assert_eq!(file, damaged.describe(name));
     }
     let damaged = disk.crash(Survives::Everything);
     let (first, second) = (disk.bytes(&names[0]).unwrap(), disk.bytes(&names[1]).unwrap());
@@ -166,4 +167,101 @@ fn another_format_version_is_refused_by_its_number() {
     });
     let error = Wal::open(Arc::new(disk.clone()), options()).err().unwrap();
     assert!(matches!(error, OpenError::Version { found: 9, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_bad_last_frame_is_damage_if_a_marker_says_it_was_durable() {
+    for marked in [false, true] {
+        let disk = CrashDisk::new();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.save(&[vote(1, None)]).unwrap();
+        wal.save(&[run(1, 1, 3)]).unwrap();
+        if marked {
+            wal.mark().unwrap();
+        }
+        drop(wal);
+        let name = &segments(&disk)[0];
+        disk.damage(name, |bytes| bytes[600] ^= 1);
+        match open(&disk) {
+            Err(OpenError::Damaged { file, offset, .. }) if marked => {
+                assert_eq!((file, offset), (disk.describe(name), 552));
+            }
+            Ok((wal, _)) if !marked => assert_eq!(wal.state().last_log.index, Index(0)),
+            opened => panic!("marked: {marked}, opened: {:?}", opened.map(|(_, state)| state)),
+        }
+    }
+}
+
+#[test]
+fn opening_marks_the_end_so_that_later_damage_to_it_is_found() {
+    let disk = CrashDisk::new();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.save(&[run(1, 1, 3)]).unwrap();
+    drop(wal);
+    drop(open(&disk).unwrap());
+    let disk = disk.crash(Survives::Nothing);
+    disk.damage(&segments(&disk)[0], |bytes| bytes[600] ^= 1);
+    assert!(matches!(open(&disk), Err(OpenError::Damaged { offset: 512, .. })));
+}
+
+#[test]
+fn frames_gone_from_the_end_of_an_older_segment_are_missed_there() {
+    let (disk, _) = unpurged();
+    let names = segments(&disk);
+    let length = used(&disk.bytes(&names[1]).unwrap());
+    for cut in 512..length - 100 {
+        let damaged = disk.crash(Survives::Everything);
+        damaged.damage(&names[1], |bytes| bytes[cut..].fill(0));
+        let Err(OpenError::Damaged { file, offset, .. }) = open(&damaged) else {
+            panic!("zeros from {cut} on");
+        };
+        assert_eq!(file, damaged.describe(&names[1]), "zeros from {cut} on");
+        // A frame's padding is zeros anyway.
+        assert!(offset <= cut.next_multiple_of(8) as u64, "zeros from {cut} on, named {offset}");
+    }
+}
+
+#[test]
+fn a_last_segment_cut_within_its_header_is_made_again() {
+    for cut in 0..=512 {
+        let (disk, model) = unpurged();
+        let name = segments(&disk).pop().unwrap();
+        disk.damage(&name, |bytes| bytes.truncate(cut));
+        let (wal, _) = open(&disk).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        let found = Model::of(&wal);
+        assert!(!found.entries.is_empty() && model.entries.starts_with(&found.entries));
+        drop(wal);
+        let (wal, _) = open(&disk.crash(Survives::Nothing)).unwrap();
+        assert_eq!(Model::of(&wal), found, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_torn_tail_that_looks_like_many_lengths_is_searched_in_no_time() {
+    let disk = CrashDisk::new();
+    let options = LogOptions { segment_bytes: 2 << 20, ..options() };
+    let (wal, _) = Wal::open(Arc::new(disk.clone()), options.clone()).unwrap();
+    drop(wal);
+    // Every place claims to begin a frame of half a MiB: the checksums of all are 64 GiB of work.
+    disk.damage(&segments(&disk)[0], |bytes| {
+        for chunk in bytes[512..1 << 20].chunks_exact_mut(8) {
+            chunk.copy_from_slice(&[0, 0, 8, 0, 1, 0, 1, 0]);
+        }
+    });
+    let (wal, _) = Wal::open(Arc::new(disk), options).unwrap();
+    assert!(wal.state().is_pristine());
+}
+
+#[test]
+fn a_foreign_directory_is_not_touched() {
+    let (disk, _) = unpurged();
+    disk.create("00000000000000ff.tmp").unwrap();
+    disk.create("notes.tmp").unwrap();
+    let before = disk.operations();
+    let other = LogOptions::new(Identity { node_id: NodeId(2), ..identity() });
+    assert!(Wal::open(Arc::new(disk.clone()), other).is_err());
+    assert_eq!(disk.operations(), before);
+    open(&disk).unwrap();
+    assert!(disk.bytes("00000000000000ff.tmp").is_none(), "what was left half made is removed");
+    assert!(disk.bytes("notes.tmp").is_some(), "what is not ours is not");
 }
