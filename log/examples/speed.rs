@@ -1,7 +1,5 @@
-//! How fast it is, beside the raw limit of the same disk in the same run. Not run by default:
-//! `cargo test --release -p actix-raft-log --test speed -- --ignored --nocapture`.
-
-mod support;
+//! How fast the log is, beside the raw limit of the same disk in the same run:
+//! `cargo run --release -p actix-raft-log --example speed`, in a directory of that disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,21 +9,25 @@ use std::time::{Duration, Instant};
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::stored::Save;
-use actix_raft_core::types::{Index, Term};
+use actix_raft_core::types::{Index, NodeId, Term};
+use actix_raft_log::error::Identity;
 use actix_raft_log::real::RealDisk;
 use actix_raft_log::wal::{LogOptions, Wal};
 use actix_raft_log::writer::Log;
 use bytes::Bytes;
-use support::identity;
 
 const COMMAND: [u8; 256] = [7; 256];
 /// Measured in turns, since a disk is not always equally fast.
 const TURNS: usize = 9;
 const TURN: Duration = Duration::from_millis(250);
 
+fn options() -> LogOptions {
+    LogOptions::new(Identity { cluster_id: "speed".to_string(), node_id: NodeId(1) })
+}
+
 fn open(directory: &Path) -> Wal {
     let disk = Arc::new(RealDisk::open(directory).unwrap());
-    Wal::open(disk, LogOptions::new(identity())).unwrap().0
+    Wal::open(disk, options()).unwrap().0
 }
 
 /// A save of so many entries from this index on.
@@ -51,13 +53,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn durable_batches_a_second() {
     for count in [1, 16, 256] {
         let parent = tempfile::tempdir_in(".").unwrap();
         let disk = Arc::new(RealDisk::open(&parent.path().join("log")).unwrap());
-        let (log, _) = Log::open(disk, LogOptions::new(identity())).unwrap();
+        let (log, _) = Log::open(disk, options()).unwrap();
         let mut first = 1;
         let mut ours = || {
             let (answer, answered) = mpsc::channel();
@@ -92,8 +92,6 @@ fn durable_batches_a_second() {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn opening_and_reading_a_million_entries() {
     let parent = tempfile::tempdir_in(".").unwrap();
     let directory = parent.path().join("log");
@@ -118,4 +116,9 @@ fn opening_and_reading_a_million_entries() {
         reader.read(Index(index), Index(index), 1).unwrap();
     }
     println!("an entry by itself in {:?}", start.elapsed() / 1004);
+}
+
+fn main() {
+    durable_batches_a_second();
+    opening_and_reading_a_million_entries();
 }
