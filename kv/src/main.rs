@@ -45,10 +45,21 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_words(&error));
             commands::exit_code(&error).into()
         }
     }
+}
+
+/// An error and its causes. Some errors name their cause themselves, which then is not repeated.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |words, cause| {
+        match (words.is_empty(), words.ends_with(&cause)) {
+            (true, _) => cause,
+            (false, true) => words,
+            (false, false) => format!("{words}: {cause}"),
+        }
+    })
 }
 
 /// Logs to standard error; the environment variable `RUST_LOG` chooses what.
