@@ -28,6 +28,10 @@ use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 
+/// How far another server's term may be ahead of one's own: a thousand elections a second would
+/// take seven weeks.
+const MAX_TERM_JUMP: u64 = 1 << 32;
+
 /// One server of one group.
 pub struct Raft {
     node: Node,
@@ -226,6 +230,11 @@ impl Raft {
             return self.node.violation(from, "a message for another server");
         }
         // Before anything else: what is dropped changes nothing, not even the term.
+        let ahead = body.term().0.saturating_sub(self.node.current_term().0);
+        if ahead > MAX_TERM_JUMP {
+            // Believed, one such message would use up the terms of the whole cluster for good.
+            return self.node.violation(from, "a term that no election could have led to");
+        }
         if let Some(what) = body.flaw().or_else(|| self.contradiction(&body)) {
             return self.node.violation(from, what);
         }

@@ -103,6 +103,10 @@ impl Server {
         let sent = self.network.request(leader, &address, request.encode_to_vec().into()).await;
         match sent {
             Ok(bytes) => match Response::decode(bytes).map(|response| response.answer) {
+                // That the leader stops is no reason for this server to refuse.
+                Ok(Some(Answer::Failed(failed))) if failed.failure() == Failure::Stopping => {
+                    Failed::new(Failure::NoLeader, failed.message).into()
+                }
                 Ok(Some(answer)) => answer,
                 Ok(None) => Failed::new(
                     Failure::OutcomeUnknown,

@@ -7,10 +7,11 @@ use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
 use actix_raft_core::effect::{Effect, ProposeError};
 use actix_raft_core::event::{Event, LogReader, ProposalId, ReadId};
 use actix_raft_core::stored::{Save, SaveId};
+use tokio::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::application::Application;
-use crate::messages::{ClientError, Entry, EntryPayload, Index, Rpc};
+use crate::messages::{ClientError, Entry, EntryPayload, Index, NodeId, Rpc};
 use crate::network::SendMessages;
 use crate::raft::Raft;
 use crate::requests::reply;
@@ -48,7 +49,7 @@ impl<A: Application> Raft<A> {
                     self.answer_reads(id, &Err(ClientError::NotLeader { leader }));
                 }
                 Effect::Violation { from, what } => {
-                    warn!("node {from} sent something that no correct node sends: {what}");
+                    self.complain(from, what);
                 }
             }
         }
@@ -126,6 +127,15 @@ impl<A: Application> Raft<A> {
             Err(ProposeError::Overloaded) => ClientError::Overloaded,
         };
         writes.into_iter().for_each(|write| reply(write.reply_to, Err(error.clone())));
+    }
+
+    /// Warns of a peer, at most once a second: one that floods this node must not fill its log.
+    fn complain(&mut self, from: NodeId, what: &'static str) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| now - last >= Duration::from_secs(1)) {
+            self.complained = Some(now);
+            warn!("node {from} sent something that no correct node sends: {what}");
+        }
     }
 
     fn on_leadership_lost(&mut self) {

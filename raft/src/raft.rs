@@ -64,6 +64,8 @@ pub struct Raft<A: Application> {
     pub(crate) reads: Vec<Reads>,
     /// The last commit index that the core announced.
     pub(crate) committed: Index,
+    /// When a peer was complained of last.
+    pub(crate) complained: Option<Instant>,
     pub(crate) initializing: Vec<ReplyTo<Result<(), InitWithConfigError>>>,
     next_read: u64,
 
@@ -163,6 +165,7 @@ impl<A: Application> Raft<A> {
             writes: Writes::new(),
             reads: Vec::new(),
             committed: Index::ZERO,
+            complained: None,
             initializing: Vec::new(),
             next_read: 0,
             deadline: None,

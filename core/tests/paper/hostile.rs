@@ -123,10 +123,10 @@ fn messages_of_term_zero_are_reported() {
     }
 }
 
-/// B 99: a term that leaves no room for the next one would stop all elections.
+/// B 99: a term that leaves no room for the next ones would stop all elections, for good.
 #[test]
-fn messages_of_the_last_terms_there_are_change_nothing() {
-    for term in [MAX, MAX - 1, MAX - 2] {
+fn messages_of_terms_that_no_election_led_to_change_nothing() {
+    for term in [MAX, MAX - 1, MAX - 2, MAX / 2, (1 << 32) + 100] {
         for message in [
             append(term, at(4, 3), &[], 0),
             matched(term, 1, 4),
