@@ -77,6 +77,8 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let id = NodeId(args.id);
+    // Before the directory is opened: a new one is given its owner's name for good.
+    let config = settings.raft_config()?;
     let state = KvState::default();
     let store = state.published();
     let storage = DurableStorage::open(&args.data_dir, &args.cluster_id, id, state)
@@ -94,7 +96,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
 
     let (shown, metrics) = watch::channel(None);
     let mut options = RaftOptions::new(id, storage.start(), network.clone().start());
-    options.config = settings.raft_config()?;
+    options.config = config;
     options.metrics = Some(MetricsWatch(shown).start().recipient());
     let raft = Raft::start(options).await?;
     network.attach(&raft);
