@@ -16,8 +16,9 @@ pub struct SendMessages {
     /// The messages; those to one peer are in order. A network may lose some, but should not
     /// reorder or hold back many: Raft sends again what was lost.
     pub messages: Vec<Rpc>,
-    /// Where the peers are. A peer that is not in it has just sent a message here, and is answered
-    /// on the way by which that came.
+    /// Where the peers are. A peer that is not in it, or has no address there, has sent a message
+    /// here before: a network that learnt from it where it listens can answer, another may drop
+    /// the message.
     pub membership: Option<Arc<MembershipConfig>>,
 }
 
