@@ -65,6 +65,7 @@ mod leader;
 mod log;
 pub mod membership;
 pub mod message;
+pub mod mutants;
 mod node;
 mod progress;
 pub mod raft;
