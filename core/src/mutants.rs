@@ -47,16 +47,16 @@ mutants! {
         "Term and vote are stored one after the other, and the answer follows the first",
         "hashicorp 661";
     VoteAnsweredBeforeSave, "vote-answered-before-save",
-        "A vote leaves before it is on disk", "a break of Figure 2, as in raft.tla PR 5";
+        "A vote leaves before it is on disk", "a break of Figure 2";
     CandidacyBeforeSave, "candidacy-before-save",
         "A candidate asks for votes and counts its own before that one is on disk",
-        "a break of Figure 2, as in hashicorp 661";
+        "a break of Figure 2";
     VoteForgottenOnStepDown, "vote-forgotten-on-step-down",
         "A server that becomes a follower in its own term forgets its vote", "hazelcast 16643";
     VoteForgottenByPreCandidate, "vote-forgotten-by-pre-candidate",
         "A server that asks for pre-votes forgets its vote", "canonical 98d8f51, akka-raft 56";
     TwoVotesInATerm, "two-votes-in-a-term",
-        "A server that voted for one candidate votes for the next one too", "nebula 2419";
+        "A server that voted for one candidate votes for the next one too", "a break of §5.2";
     VoteWithoutLogCheck, "vote-without-log-check",
         "A vote is given whatever the candidate's log lacks", "a break of §5.4.1";
     VoteByIndexOnly, "vote-by-index-only",
@@ -65,9 +65,9 @@ mutants! {
     VotesCountedTwice, "votes-counted-twice",
         "A candidate counts messages, not voters", "a break of §5.2";
     StaleVotesCount, "stale-votes-count",
-        "A vote for an earlier candidacy counts for this one", "raft-rs 84";
+        "A vote for an earlier candidacy counts for this one", "a break of §5.2";
     PreVotesCountAsVotes, "pre-votes-count-as-votes",
-        "A late pre-vote counts as a vote", "raft-rs 83";
+        "A late pre-vote counts as a vote", "a break of diss. §9.6, which canonical tests by preVoteNoStaleVotes";
     ElectedByHalf, "elected-by-half",
         "Half of the voters elect a leader, which is no majority of an even number",
         "a break of §5.2";
@@ -76,7 +76,7 @@ mutants! {
     LeaderIgnoresHigherTerm, "leader-ignores-higher-term",
         "A leader ignores a higher term in a follower's answer", "a break of §5.1";
     LeaderWithoutQuorum, "leader-without-quorum",
-        "A leader that hears nobody stays in office", "hashicorp 503";
+        "A leader that hears nobody stays in office", "as in hashicorp 503";
     VoteWhileLed, "vote-while-led",
         "A server that hears a leader votes all the same", "LogCabin 56, Cloudflare 2020-11-02";
     PreVoteRaisesTerm, "pre-vote-raises-term",
@@ -177,10 +177,10 @@ mutants! {
     TornTailLeft, "torn-tail-left",
         "A torn tail is written over and never cut", "as in etcd 6378";
     FoundNotSynced, "found-not-synced",
-        "What a restart finds in the system's memory is taken to be on disk", "etcd 14140";
+        "What a restart finds in the system's memory is taken to be on disk", "as in etcd 14140";
     BatchDropsVote, "batch-drops-vote",
         "Of several saves in one write, only the last one's term and vote are stored",
-        "as in hashicorp 661";
+        "a break of Figure 2";
     ReadsOverwritten, "reads-overwritten",
         "An entry that was overwritten is read back", "as in canonical baa8f52";
     OldTailFound, "old-tail-found",
