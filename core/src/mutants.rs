@@ -1,6 +1,6 @@
 //! Bugs that were planted on purpose, for the simulator to find.
 //!
-//! Each is one that a real implementation had, or a rule of the paper that is easily forgotten.
+//! Each is one that a real implementation had, or breaks a rule of the paper that is easily forgotten.
 //! Without the cargo feature `mutants` none can be switched on and their code is compiled to
 //! nothing; with it, `plant` switches one on for the current thread.
 
@@ -67,7 +67,7 @@ mutants! {
     StaleVotesCount, "stale-votes-count",
         "A vote for an earlier candidacy counts for this one", "a break of §5.2";
     PreVotesCountAsVotes, "pre-votes-count-as-votes",
-        "A late pre-vote counts as a vote", "a break of diss. §9.6, which canonical tests by preVoteNoStaleVotes";
+        "A late pre-vote counts as a vote", "a break of diss. §9.6";
     ElectedByHalf, "elected-by-half",
         "Half of the voters elect a leader, which is no majority of an even number",
         "a break of §5.2";
