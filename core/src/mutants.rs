@@ -1,8 +1,8 @@
 //! Bugs that were planted on purpose, for the simulator to find.
 //!
-//! Each is one that a real implementation had, or breaks a rule of the paper that is easily forgotten.
-//! Without the cargo feature `mutants` none can be switched on and their code is compiled to
-//! nothing; with it, `plant` switches one on for the current thread.
+//! Each is one that a real implementation had, or breaks a rule of the paper that is easily
+//! forgotten. Without the cargo feature `mutants` none can be switched on and their code is compiled
+//! to nothing; with it, `plant` switches one on for the current thread.
 
 macro_rules! mutants {
     ($($variant:ident, $name:literal, $story:literal, $origin:literal;)*) => {
