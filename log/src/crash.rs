@@ -107,6 +107,16 @@ impl CrashDisk {
         self.fail(operation, operation, kind);
     }
 
+    /// This operation, counted from 1, and all later ones fail: a disk that is full, say.
+    pub fn fail_from(&self, operation: u64, kind: io::ErrorKind) {
+        self.fail(operation, u64::MAX, kind);
+    }
+
+    /// From now on all operations work, also those that were told to fail.
+    pub fn fail_never(&self) {
+        lock(&self.state).fault = None;
+    }
+
     fn fail(&self, from: u64, until: u64, kind: io::ErrorKind) {
         lock(&self.state).fault = Some(Fault { from, until, kind });
     }

@@ -1,0 +1,467 @@
+//! What must hold after every step, whatever happened: Figure 3's properties, and the promises that
+//! servers make to each other, to their disks and to their clients.
+//!
+//! The laws look at a cluster from above: at all disks at once, at every message as it leaves, at
+//! every commit ever announced. They know the paper, and nothing of how a core decides.
+//!
+//! | file | laws of |
+//! | --- | --- |
+//! | here | roles, terms, logs |
+//! | `laws/commits.rs` | commits, applied entries, reads |
+//! | `laws/sent.rs` | messages that leave |
+//! | `laws/heard.rs` | a single event and what it may change |
+//! | `laws/timers.rs` | deadlines, and leaders without a majority |
+
+mod commits;
+mod heard;
+mod sent;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use actix_raft_core::config::Config;
+use actix_raft_core::effect::Effect;
+use actix_raft_core::entry::Entry;
+use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::status::{RoleName, Status};
+use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
+
+use crate::coverage::{Coverage, Situation};
+use crate::image::Image;
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The law, by its name.
+    pub law: &'static str,
+    /// What happened instead.
+    pub what: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.law, self.what)
+    }
+}
+
+/// Returns an error unless the condition holds.
+macro_rules! law {
+    ($holds:expr, $law:expr, $($what:tt)+) => {
+        if !$holds {
+            return Err($crate::laws::Broken { law: $law, what: format!($($what)+) });
+        }
+    };
+}
+pub(crate) use law;
+
+/// What is known of a server from outside its core.
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    pub(crate) id: NodeId,
+    /// What its core believes to be in its log.
+    pub(crate) live: Image,
+    /// What is on its disk, also while it is down.
+    pub(crate) durable: Image,
+    /// The last entry that its state machine was given.
+    pub(crate) applying: Index,
+    /// The last entry that its state machine has applied.
+    pub(crate) applied: Index,
+}
+
+/// One step of one server.
+pub(crate) struct Step<'a> {
+    pub(crate) at: usize,
+    /// The time by its own clock.
+    pub(crate) now: Time,
+    pub(crate) before: Status,
+    pub(crate) after: Status,
+    pub(crate) is_voter: bool,
+    pub(crate) deadlines: (Option<Time>, Option<Time>),
+    pub(crate) events: &'a [Event],
+    pub(crate) effects: &'a [Effect],
+}
+
+impl Step<'_> {
+    /// Whether the server led the same term before and after.
+    fn leads_on(&self) -> bool {
+        self.before.role == RoleName::Leader
+            && self.after.role == RoleName::Leader
+            && self.before.current_term == self.after.current_term
+    }
+}
+
+/// The laws, and what they remember.
+pub(crate) struct Laws {
+    config: Config,
+    voters: BTreeSet<NodeId>,
+    /// How many steps there were.
+    steps: u64,
+    leaders: BTreeMap<Term, NodeId>,
+    leader_logs: BTreeMap<Term, LeaderLog>,
+    /// Every entry that was ever in a log, by index, with the term of the one before it.
+    entries: Vec<Vec<(Entry, Term)>>,
+    committed: Vec<Entry>,
+    /// The term of the leader that announced each.
+    committed_in: Vec<Term>,
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// When each server last took in a request of the leader of a term.
+    followed: BTreeMap<(NodeId, Term), u64>,
+    lives: Vec<Life>,
+    /// How many election deadlines were drawn near either end of their range, and in all.
+    draws: [u64; 3],
+}
+
+/// What the laws remember of a server until it crashes.
+#[derive(Default)]
+struct Life {
+    /// The leader it heard last, in which term, when by its own clock.
+    heard: Option<(Term, NodeId, Time)>,
+    /// How far requests of a term have told it the leader's log.
+    told: BTreeMap<Term, Index>,
+    reads: BTreeMap<ReadId, Asked>,
+    /// Since when it leads, and when it heard each other server since.
+    leads_since: Time,
+    contacts: BTreeMap<NodeId, Time>,
+    in_flight: BTreeMap<NodeId, InFlight>,
+}
+
+/// What was known when a read arrived.
+struct Asked {
+    committed: Index,
+    step: u64,
+}
+
+/// Requests with entries since a server was heard last.
+#[derive(Default)]
+struct InFlight {
+    requests: usize,
+    bytes: usize,
+    /// The most that a lone request may have weighed.
+    largest: usize,
+    /// How often the window may have been opened anew.
+    chances: usize,
+}
+
+/// The log of a term's leader: it only grows.
+struct LeaderLog {
+    term_starts: Vec<LogPosition>,
+    last: Index,
+}
+
+impl LeaderLog {
+    fn term_at(&self, index: Index) -> Option<Term> {
+        if index > self.last {
+            return None;
+        }
+        let after = self.term_starts.partition_point(|start| start.index <= index);
+        after.checked_sub(1).map(|run| self.term_starts[run].term)
+    }
+}
+
+impl Laws {
+    pub(crate) fn new(config: Config, voters: BTreeSet<NodeId>, nodes: usize) -> Laws {
+        Laws {
+            config,
+            voters,
+            steps: 0,
+            leaders: BTreeMap::new(),
+            leader_logs: BTreeMap::new(),
+            entries: Vec::new(),
+            committed: Vec::new(),
+            committed_in: Vec::new(),
+            votes: BTreeMap::new(),
+            followed: BTreeMap::new(),
+            lives: (0..nodes).map(|_| Life::default()).collect(),
+            draws: [0; 3],
+        }
+    }
+
+    /// All that was ever announced as committed, from index 1 on.
+    pub(crate) fn committed(&self) -> &[Entry] {
+        &self.committed
+    }
+
+    /// The latest term that had a leader, and who it was.
+    pub(crate) fn latest_leader(&self) -> Option<(Term, NodeId)> {
+        self.leaders.last_key_value().map(|(term, id)| (*term, *id))
+    }
+
+    /// A server forgets all that is not on its disk.
+    pub(crate) fn crashed(&mut self, at: usize) {
+        self.lives[at] = Life::default();
+    }
+
+    /// A server's term and vote are on its disk.
+    pub(crate) fn is_durable(&mut self, shadow: &Shadow) -> Result<(), Broken> {
+        let HardState { current_term, voted_for } = shadow.durable.hard_state;
+        match voted_for {
+            Some(voted_for) => self.votes_for(shadow.id, current_term, voted_for),
+            None => Ok(()),
+        }
+    }
+
+    fn votes_for(&mut self, id: NodeId, term: Term, voted_for: NodeId) -> Result<(), Broken> {
+        let first = *self.votes.entry((id, term)).or_insert(voted_for);
+        law!(
+            first == voted_for,
+            "at most one vote in a term (§5.2)",
+            "{id} voted for {first} and for {voted_for} in term {term}"
+        );
+        Ok(())
+    }
+
+    fn is_majority(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        self.voters.iter().filter(|id| holds(**id)).count() * 2 > self.voters.len()
+    }
+
+    /// Checks a step; the shadow of the server is brought up to date.
+    pub(crate) fn after_step(
+        &mut self,
+        step: &Step<'_>,
+        shadows: &mut [Shadow],
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        self.steps += 1;
+        self.take_in(step);
+        self.monotonic(step)?;
+        if let [event] = step.events {
+            self.single(step, event, &shadows[step.at], coverage)?;
+        }
+        for effect in step.effects {
+            if let Effect::Save { save, .. } = effect {
+                for run in &save.entries {
+                    self.stored(step, run, &mut shadows[step.at], coverage)?;
+                }
+                let live = &mut shadows[step.at].live;
+                live.hard_state = save.hard_state.unwrap_or(live.hard_state);
+                live.base = save.base.clone().unwrap_or_else(|| live.base.clone());
+            }
+        }
+        self.same_as_core(step, &shadows[step.at])?;
+        self.role(step, &shadows[step.at], coverage)?;
+        for effect in step.effects {
+            match effect {
+                Effect::Save { .. } | Effect::ReadLog { .. } | Effect::Proposed { .. } => {}
+                Effect::Send(message) => self.sent(step, message, &shadows[step.at], coverage)?,
+                Effect::Apply { entries } => self.applying(step, entries, &mut shadows[step.at])?,
+                Effect::Initialized(_) => {}
+                Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
+                Effect::LeadershipLost => self.left_office(step, coverage),
+                Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
+                Effect::ReadRefused { id, .. } => self.read_refused(step, *id)?,
+                Effect::Violation { from, what } => {
+                    law!(false, "no correct server is accused", "{from} said {what}");
+                }
+            }
+        }
+        self.reads_end_with_office(step)?;
+        self.timers(step)
+    }
+
+    /// Notes what a server heard in this step.
+    fn take_in(&mut self, step: &Step<'_>) {
+        for event in step.events {
+            match event {
+                Event::Read { id } => {
+                    let committed = Index(self.committed.len() as u64);
+                    let asked = Asked { committed, step: self.steps };
+                    self.lives[step.at].reads.insert(*id, asked);
+                }
+                Event::Receive(message) => self.received(step, message),
+                Event::Unreachable { peer } => {
+                    self.lives[step.at].in_flight.remove(peer);
+                }
+                Event::Timeout | Event::LogRead { .. } => {
+                    let in_flight = self.lives[step.at].in_flight.values_mut();
+                    in_flight.for_each(|in_flight| in_flight.chances += 1);
+                }
+                Event::Initialize { .. }
+                | Event::Propose { .. }
+                | Event::Saved { .. }
+                | Event::Applied { .. } => {}
+            }
+        }
+    }
+
+    fn monotonic(&self, step: &Step<'_>) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let law = "term, vote, commit and applied never fall (Figure 2)";
+        law!(after.current_term >= before.current_term, law, "the term fell: {after}");
+        law!(after.commit_index >= before.commit_index, law, "the commit index fell: {after}");
+        law!(after.last_applied >= before.last_applied, law, "the applied index fell: {after}");
+        if after.current_term == before.current_term && before.voted_for.is_some() {
+            law!(after.voted_for == before.voted_for, law, "the vote changed: {after}");
+        }
+        let order = after.last_applied <= after.commit_index
+            && after.commit_index <= after.last_log.index
+            && after.last_durable <= after.last_log.index;
+        law!(order, "applied <= commit <= last", "{after} durable={}", after.last_durable);
+        Ok(())
+    }
+
+    /// A run of entries is stored: Log Matching (§5.3), step by step: each entry is the same wherever
+    /// it stands, and so is the one before it.
+    fn stored(
+        &mut self,
+        step: &Step<'_>,
+        run: &std::sync::Arc<[Entry]>,
+        shadow: &mut Shadow,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        let Some(first) = run.first() else { return Ok(()) };
+        let last = shadow.live.last();
+        law!(
+            first.index > Index::ZERO && first.index <= last.index.next(),
+            "a log has no gaps",
+            "{} is stored after {last}",
+            first.position()
+        );
+        if first.index <= last.index {
+            coverage.note(Situation::SuffixTruncated);
+            law!(
+                !step.leads_on(),
+                "Leader Append-Only (Figure 3)",
+                "leader {} overwrites its entry {}",
+                step.after.id,
+                first.index
+            );
+            law!(
+                first.index > step.before.commit_index,
+                "what is committed is never overwritten (§5.4)",
+                "{} overwrites {}, and had committed {}",
+                step.after.id,
+                first.index,
+                step.before.commit_index
+            );
+            law!(
+                shadow.live.term_at(first.index) != Some(first.term),
+                "only a conflict truncates (§5.3)",
+                "{} overwrites {} by the same entry",
+                step.after.id,
+                first.position()
+            );
+        }
+        shadow.live.append(run);
+        let mut prev = shadow.live.term_at(first.index.prev()).unwrap_or_default();
+        for entry in run.iter() {
+            self.same_everywhere(entry, prev)?;
+            prev = entry.term;
+        }
+        Ok(())
+    }
+
+    fn same_everywhere(&mut self, entry: &Entry, prev: Term) -> Result<(), Broken> {
+        let place = entry.index.prev().0 as usize;
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, Vec::new);
+        }
+        let known = self.entries[place].iter().find(|(known, _)| known.term == entry.term);
+        match known {
+            None => self.entries[place].push((entry.clone(), prev)),
+            Some((known, known_prev)) => law!(
+                known == entry && *known_prev == prev,
+                "Log Matching (Figure 3)",
+                "two logs differ at {} or before it",
+                entry.position()
+            ),
+        }
+        Ok(())
+    }
+
+    /// What a core says of itself is what it has stored.
+    fn same_as_core(&self, step: &Step<'_>, shadow: &Shadow) -> Result<(), Broken> {
+        let Status { current_term, voted_for, last_log, last_durable, .. } = step.after;
+        let law = "a server acts on what it stores (Figure 2)";
+        let stored = shadow.live.hard_state;
+        law!(
+            (stored.current_term, stored.voted_for) == (current_term, voted_for),
+            law,
+            "it stores {stored:?} and acts on {}",
+            step.after
+        );
+        law!(shadow.live.last() == last_log, law, "its log ends at {}: {}", shadow.live.last(), step.after);
+        law!(
+            shadow.durable.term_at(last_durable) == shadow.live.term_at(last_durable),
+            "what counts as durable is on disk",
+            "{last_durable} is not: {}",
+            step.after
+        );
+        Ok(())
+    }
+
+    /// Election Safety and Leader Completeness (Figure 3).
+    fn role(
+        &mut self,
+        step: &Step<'_>,
+        shadow: &Shadow,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let term = after.current_term;
+        if let Some(leader) = after.leader.filter(|leader| *leader != after.id) {
+            let known = self.leaders.get(&term);
+            law!(
+                known == Some(&leader),
+                "a leader is known by its messages (§5.2)",
+                "{} takes {leader} for the leader of term {term}, and that is {known:?}",
+                after.id
+            );
+        }
+        if after.role != RoleName::Leader {
+            let is_candidate = |status: &Status| status.role == RoleName::Candidate;
+            if is_candidate(before) && before.current_term == term && !is_candidate(after) {
+                let yields = after.leader.is_some();
+                let situation =
+                    if yields { Situation::CandidateYields } else { Situation::ElectionLost };
+                coverage.note(situation);
+            }
+            return Ok(());
+        }
+        if step.leads_on() {
+            if let Some(log) = self.leader_logs.get_mut(&term) {
+                log.last = shadow.live.last().index;
+            }
+            return Ok(());
+        }
+        coverage.note(Situation::LeaderElected);
+        let life = &mut self.lives[step.at];
+        life.leads_since = step.now;
+        life.contacts.clear();
+        life.in_flight.clear();
+        let other = *self.leaders.entry(term).or_insert(after.id);
+        law!(
+            other == after.id,
+            "Election Safety (Figure 3)",
+            "{other} and {} lead in term {term}",
+            after.id
+        );
+        law!(self.voters.contains(&after.id), "only voters lead (§6)", "{} leads", after.id);
+        let durable = shadow.durable.hard_state;
+        law!(
+            (durable.current_term, durable.voted_for) == (term, Some(after.id)),
+            "an own vote counts when it is on disk",
+            "{} leads in term {term}, and has {durable:?} on disk",
+            after.id
+        );
+        for (entry, in_term) in self.committed.iter().zip(&self.committed_in) {
+            law!(
+                *in_term >= term || shadow.live.entry(entry.index) == Some(entry),
+                "Leader Completeness (Figure 3)",
+                "the leader of term {term}, {}, lacks {}, committed in term {in_term}",
+                after.id,
+                entry.position()
+            );
+        }
+        let last = shadow.live.last();
+        law!(
+            last.term == term,
+            "a new leader appends an entry of its term (§8)",
+            "the log of {} ends at {last} in term {term}",
+            after.id
+        );
+        let term_starts = shadow.live.stored().term_starts;
+        self.leader_logs.insert(term, LeaderLog { term_starts, last: last.index });
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Laws of a step with a single event: what that may change.
+
+use actix_raft_core::event::Event;
+use actix_raft_core::message::{
+    AppendEntriesRequest, AppendOutcome, Message, MessageBody, VoteKind, VoteRequest,
+};
+use actix_raft_core::effect::Effect;
+use actix_raft_core::status::{RoleName, Status};
+use actix_raft_core::types::Index;
+
+use super::{Broken, Laws, Shadow, Step, law};
+use crate::coverage::{Coverage, Situation};
+
+impl Laws {
+    /// Notes a message that a server has heard.
+    pub(super) fn received(&mut self, step: &Step<'_>, message: &Message) {
+        let life = &mut self.lives[step.at];
+        match &message.body {
+            MessageBody::AppendEntriesRequest(request) => {
+                let told = life.told.entry(request.term).or_default();
+                *told = (*told).max(end_of(request));
+                if request.term >= step.before.current_term {
+                    self.followed.insert((step.after.id, request.term), self.steps);
+                }
+                if request.term == step.after.current_term {
+                    life.heard = Some((request.term, message.from, step.now));
+                }
+            }
+            MessageBody::AppendEntriesResponse(response) => {
+                if response.term == step.before.current_term {
+                    life.contacts.insert(message.from, step.now);
+                    life.in_flight.remove(&message.from);
+                }
+            }
+            MessageBody::VoteRequest(_) | MessageBody::VoteResponse(_) => {}
+        }
+    }
+
+    pub(super) fn single(
+        &self,
+        step: &Step<'_>,
+        event: &Event,
+        shadow: &Shadow,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        let Event::Receive(message) = event else { return Ok(()) };
+        let Step { before, after, .. } = step;
+        let term = message.body.term();
+        if term < before.current_term {
+            coverage.note(Situation::StaleTermHeard);
+            // A pre-vote is answered without taking over the asker's term (diss. §9.6).
+            let of_pre_vote = matches!(&message.body,
+                MessageBody::VoteResponse(response) if response.kind == VoteKind::PreVote);
+            law!(
+                of_pre_vote || is_same(before, after),
+                "a message of an earlier term changes nothing (§5.1)",
+                "{before} became {after} by {}",
+                message.body
+            );
+            return Ok(());
+        }
+        match &message.body {
+            MessageBody::AppendEntriesRequest(request) => {
+                self.append_request_heard(step, message, request, shadow)
+            }
+            MessageBody::AppendEntriesResponse(_) => {
+                law!(
+                    after.current_term >= term,
+                    "a later term is taken over (§5.1)",
+                    "{after} heard {}",
+                    message.body
+                );
+                Ok(())
+            }
+            MessageBody::VoteRequest(request) => self.vote_request_heard(step, message, request),
+            MessageBody::VoteResponse(response) => {
+                let speculative = response.kind == VoteKind::PreVote && response.vote_granted;
+                law!(
+                    speculative || after.current_term >= term,
+                    "a later term is taken over (§5.1)",
+                    "{after} heard {}",
+                    message.body
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn append_request_heard(
+        &self,
+        step: &Step<'_>,
+        message: &Message,
+        request: &AppendEntriesRequest,
+        shadow: &Shadow,
+    ) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let follows = matches!(after.role, RoleName::Follower | RoleName::NonVoter)
+            && after.leader == Some(message.from)
+            && after.current_term == request.term;
+        law!(
+            follows,
+            "a server follows the leader of its term (§5.2)",
+            "{after} after a request of {} in term {}",
+            message.from,
+            request.term
+        );
+        let prev = request.prev_log;
+        let may_commit = request.leader_commit.min(end_of(request));
+        law!(
+            after.commit_index <= before.commit_index.max(may_commit),
+            "a follower commits what the request shows to be the leader's (Figure 2)",
+            "{after} after {}",
+            message.body
+        );
+        // The step has not been noted yet: this is the log as the request found it.
+        let matches = shadow.live.term_at(prev.index) == Some(prev.term);
+        let stores = step.effects.iter().any(|effect| match effect {
+            Effect::Save { save, .. } => !save.entries.is_empty(),
+            _ => false,
+        });
+        if !matches {
+            law!(
+                prev.index <= before.commit_index || (!stores && after.commit_index == before.commit_index),
+                "a request that does not match changes nothing (§5.3)",
+                "{before} became {after} by {}",
+                message.body
+            );
+            return Ok(());
+        }
+        let rejects = |effect: &Effect| match effect {
+            Effect::Send(answer) => match &answer.body {
+                MessageBody::AppendEntriesResponse(response) => matches!(response.outcome,
+                    AppendOutcome::Conflict { prev_log_index, .. } if prev_log_index == prev.index),
+                _ => false,
+            },
+            _ => false,
+        };
+        law!(
+            !step.effects.iter().any(rejects),
+            "a request that matches is taken (§5.3)",
+            "{after} rejects {}",
+            message.body
+        );
+        law!(
+            after.commit_index >= before.commit_index.max(may_commit),
+            "a follower commits what its leader has committed (Figure 2)",
+            "{after} after {}",
+            message.body
+        );
+        let last = end_of(request);
+        law!(
+            after.last_log.index >= last,
+            "a follower stores what matches (§5.3)",
+            "{after} after {}",
+            message.body
+        );
+        Ok(())
+    }
+
+    fn vote_request_heard(
+        &self,
+        step: &Step<'_>,
+        message: &Message,
+        request: &VoteRequest,
+    ) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let from = message.from;
+        let answers = step.effects.iter().filter_map(|effect| match effect {
+            Effect::Send(answer) if answer.to == from => match &answer.body {
+                MessageBody::VoteResponse(response) if response.round == request.round => {
+                    Some(response)
+                }
+                _ => None,
+            },
+            _ => None,
+        });
+        let pre_vote = request.kind == VoteKind::PreVote;
+        let granted = match pre_vote {
+            true => answers.clone().any(|answer| answer.vote_granted),
+            false => after.voted_for == Some(from) && before.voted_for != Some(from)
+                || (after.voted_for == Some(from) && after.current_term > before.current_term),
+        };
+        if pre_vote {
+            let same_state = (before.current_term, before.voted_for, before.role)
+                == (after.current_term, after.voted_for, after.role);
+            law!(
+                same_state,
+                "a pre-vote changes nothing (diss. §9.6)",
+                "{before} became {after} by {}",
+                message.body
+            );
+        }
+        law!(
+            !granted || request.last_log >= before.last_log,
+            "a vote goes to a log at least as up to date (§5.4.1)",
+            "{before} votes for {from} with {}",
+            request.last_log
+        );
+        let heard = self.lives[step.at].heard.filter(|(term, leader, at)| {
+            *term == before.current_term
+                && *leader != from
+                && step.now.since(*at) < self.config.election_timeout
+        });
+        let is_led = before.role == RoleName::Leader
+            || (heard.is_some() && before.leader.is_some() && before.role == RoleName::Follower);
+        if self.config.check_quorum && is_led && request.kind != VoteKind::Transfer {
+            law!(
+                !granted && after.current_term == before.current_term,
+                "who hears a leader does not vote (diss. §4.2.3)",
+                "{before} became {after} by {}",
+                message.body
+            );
+        }
+        let free = before.current_term < request.term || before.voted_for.is_none()
+            || before.voted_for == Some(from);
+        law!(
+            !granted || free,
+            "at most one vote in a term (§5.2)",
+            "{before} votes for {from}"
+        );
+        Ok(())
+    }
+}
+
+/// The last index that a request tells of the leader's log.
+fn end_of(request: &AppendEntriesRequest) -> Index {
+    Index(request.prev_log.index.0 + request.entries.len() as u64)
+}
+
+fn is_same(before: &Status, after: &Status) -> bool {
+    // What is committed and on disk by now may be handed to the state machine in any step.
+    let what = |status: &Status| {
+        let Status { role, leader, current_term, voted_for, commit_index, last_log, .. } = *status;
+        (role, leader, current_term, voted_for, commit_index, last_log)
+    };
+    what(before) == what(after)
+}

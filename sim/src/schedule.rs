@@ -1,0 +1,108 @@
+//! When faults strike, and which.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::fault::{Crash, Cut, Fault, Planned, Target};
+use crate::profile::{Kind, Profile};
+
+impl Planned {
+    /// Whether a server may never come back after it.
+    pub(crate) fn may_lose_a_server(&self) -> bool {
+        matches!(self.fault, Fault::BitFlip(..))
+    }
+}
+
+/// The schedule of a seed.
+pub(crate) fn draw(
+    profile: Profile,
+    nodes: usize,
+    non_voters: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> Vec<Planned> {
+    let kinds = profile.kinds(dice);
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let count = 3 + dice.below(40);
+    let mut flips_left = (nodes - non_voters).saturating_sub(1) / 2;
+    let mut faults: Vec<Planned> = (0..count)
+        .map(|_| {
+            let at = dice.duration(patience, chaos);
+            // Mostly short, sometimes long: each length as often as twice that length.
+            let lasts = patience.mul_f64(0.1) * (1 << dice.below(7)) as u32;
+            let lasts = dice.duration(lasts / 2, lasts * 2);
+            let mut fault = one(dice.pick(&kinds), nodes, patience, dice);
+            if let Fault::BitFlip(target, _) = fault {
+                match flips_left.checked_sub(1) {
+                    Some(left) => flips_left = left,
+                    // Enough others must be left to have what it lost.
+                    None => fault = Fault::DiskStall(target),
+                }
+            }
+            Planned { at, lasts, fault }
+        })
+        .collect();
+    faults.sort_by_key(|planned| planned.at);
+    faults
+}
+
+fn target(nodes: usize, dice: &mut Dice) -> Target {
+    let place = dice.place(nodes);
+    if dice.below(2) == 0 { Target::Leader(place) } else { Target::Node(place) }
+}
+
+fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
+    let target = target(nodes, dice);
+    match kind {
+        Kind::Partitions => match dice.below(10) {
+            0..6 => Fault::Partition(cut(target, dice)),
+            6 | 7 => {
+                let period = patience / dice.pick(&[5, 2, 1]);
+                Fault::Flapping(cut(target, dice), period)
+            }
+            8 => Fault::SlowLinks(target, patience / dice.pick(&[8, 2, 1])),
+            _ => Fault::Clog(cut(target, dice)),
+        },
+        Kind::Crashes => match dice.below(12) {
+            0..3 => Fault::Crash(target, crash(dice)),
+            3..8 => Fault::CrashInSave(target, crash(dice), dice.below(5)),
+            8 => Fault::CrashAll(dice.number()),
+            _ => Fault::Pause(target),
+        },
+        Kind::Disks => match dice.below(9) {
+            0 | 1 => Fault::DiskStall(target),
+            2 => Fault::DiskSlow(target, patience / dice.pick(&[10, 2, 1])),
+            3 | 4 => Fault::DiskError(target, dice.below(3)),
+            5 => Fault::DiskFull(target),
+            6 => Fault::ApplyStall(target),
+            _ => Fault::BitFlip(target, dice.number()),
+        },
+        Kind::Clocks => match dice.below(4) {
+            // Beyond any bound that could be stated.
+            0 | 1 => Fault::Drift(target, dice.pick(&[200_000, 500_000, 900_000, 1_500_000, 4_000_000])),
+            2 => Fault::ClockJump(target, patience * dice.pick(&[1, 3, 100])),
+            _ => Fault::ClockSetBack(target, patience / dice.pick(&[4, 1])),
+        },
+    }
+}
+
+fn crash(dice: &mut Dice) -> Crash {
+    if dice.below(3) == 0 { Crash::Process } else { Crash::Power(dice.number()) }
+}
+
+fn cut(target: Target, dice: &mut Dice) -> Cut {
+    let seed = dice.number();
+    match dice.below(10) {
+        0 => Cut::Halves(seed),
+        1 => Cut::OneWay(seed),
+        2 | 3 => Cut::Alone(target),
+        4 => Cut::Deaf(target),
+        5 => Cut::Mute(target),
+        6 | 7 => Cut::LeaderInMinority(seed),
+        8 => Cut::Chain(seed),
+        _ => Cut::Links(seed),
+    }
+}

@@ -1,0 +1,199 @@
+//! What must be well again when the faults have ended: liveness.
+
+use std::time::Duration;
+
+use actix_raft_core::status::{RoleName, Status};
+use actix_raft_core::types::{Index, Term, Time};
+
+use super::World;
+use crate::dice::Dice;
+use crate::fault::{Crash, Cut, Fault, Target};
+use crate::history::Outcome;
+use crate::laws::{Broken, law};
+use crate::plan::{Ending, Weather};
+use crate::workload::{Request, Workload};
+
+/// A permanent fault.
+const FOR_EVER: Duration = Duration::from_secs(1_000_000);
+/// Where permanent faults are filed, behind those of any schedule.
+const PERMANENT: usize = 1_000_000;
+
+impl<W: Workload> World<W> {
+    pub(super) fn end_well(&mut self) -> Result<(), Broken> {
+        self.end_all();
+        self.weather = Weather::fine(self.weather.batches);
+        self.cleared = Some(self.now);
+        if self.plan.ending == Ending::Permanent {
+            self.afflict()?;
+            self.tell(|| "from now on a majority is well".to_string());
+            self.serves("a healthy majority serves, whatever the rest does", 60)?;
+            self.end_all();
+        }
+        self.tell(|| "from now on all is well".to_string());
+        let term = self.settles()?;
+        self.serves("a healthy cluster serves (§5.2)", 10)?;
+        self.busy = false;
+        self.becomes_equal()?;
+        let law = "a healthy cluster keeps its leader (diss. §9.6)";
+        let same = self.terms().iter().all(|status| status.current_term == term);
+        law!(same, law, "term {term}, then {}", self.status().join(" | "));
+        Ok(())
+    }
+
+    fn terms(&self) -> Vec<Status> {
+        self.servers.iter().filter_map(|server| server.status()).collect()
+    }
+
+    /// Strikes a minority of the voters, for good.
+    fn afflict(&mut self) -> Result<(), Broken> {
+        let mut dice = Dice::new(self.plan.seed ^ 0xa_ff11c7);
+        let voters = self.plan.voters();
+        let damaged = |at: &usize| self.servers[*at].disk.flipped;
+        let lost = (0..voters).filter(damaged).count();
+        let most = ((voters - 1) / 2).saturating_sub(lost);
+        let mut sound: Vec<usize> =
+            (0..voters).filter(|at| !damaged(at)).collect();
+        let leader = self.leader().filter(|_| dice.below(2) == 0);
+        for place in 0..most {
+            let at = leader.filter(|at| sound.contains(at));
+            let at = at.unwrap_or_else(|| sound[dice.place(sound.len())]);
+            sound.retain(|other| *other != at);
+            let target = Target::Node(at);
+            let patience = self.plan.config.election_timeout;
+            let fault = match dice.below(8) {
+                0 => Fault::Crash(target, Crash::Power(dice.number())),
+                1 => Fault::Partition(Cut::Alone(target)),
+                2 => Fault::Partition(Cut::Deaf(target)),
+                3 => Fault::Partition(Cut::Mute(target)),
+                4 => Fault::Flapping(Cut::Alone(target), patience * dice.pick(&[1, 3, 10])),
+                5 => Fault::SlowLinks(target, patience / dice.pick(&[4, 2, 1])),
+                _ => Fault::Partition(Cut::SomeOf(target, dice.number())),
+            };
+            self.begin(PERMANENT + place, fault, FOR_EVER)?;
+        }
+        Ok(())
+    }
+
+    /// The bound on how long a healthy cluster takes to catch up, in election timeouts: a log is
+    /// sent entry by entry if requests may hold no more.
+    fn bound(&self) -> Duration {
+        let entries = self.laws.committed().len() as u32 + 1000;
+        self.plan.config.election_timeout * 40 + Duration::from_millis(12) * entries
+    }
+
+    /// There is one leader, everybody who is up follows it and has what it has committed.
+    fn settles(&mut self) -> Result<Term, Broken> {
+        let end = self.now + self.bound();
+        let patience = self.plan.config.election_timeout;
+        // Whoever has lost patience by now stands first.
+        self.run_until(self.now + patience * 2)?;
+        while self.now < end {
+            self.run_until(self.now + patience / 4)?;
+            if let Some(term) = self.settled() {
+                return Ok(term);
+            }
+        }
+        let servers = self.status().join(" | ");
+        law!(false, "a healthy cluster has a leader whom all follow (§5.2)", "{servers}");
+        Ok(Term::ZERO)
+    }
+
+    fn settled(&self) -> Option<Term> {
+        let statuses = self.terms();
+        let leader = statuses.iter().find(|status| status.role == RoleName::Leader)?;
+        let down = self.servers.iter().any(|server| !server.is_up() && !server.is_lost());
+        let follow = statuses.iter().all(|status| {
+            status.current_term == leader.current_term && status.leader == Some(leader.id)
+        });
+        // A follower far behind has still to catch up.
+        let near = statuses.iter().all(|status| {
+            status.commit_index.0 + 50 >= leader.commit_index.0 && status.commit_index > Index::ZERO
+        });
+        (follow && near && !down).then_some(leader.current_term)
+    }
+
+    /// Fresh operations are served within so many election timeouts.
+    fn serves(&mut self, law: &'static str, timeouts: u32) -> Result<(), Broken> {
+        for writes in [true, false] {
+            let end = self.now + self.plan.config.election_timeout * timeouts + self.weather.save.1;
+            // Whoever sends it is none of the clients.
+            let prober = self.clients.len();
+            loop {
+                let Some(request) = self.request(writes) else { break };
+                let id = self.call(prober, request, self.leader());
+                let answered = self.await_answer(id, end)?;
+                match answered {
+                    Outcome::Done { .. } => break,
+                    Outcome::Open | Outcome::NotDone | Outcome::Unknown => {}
+                }
+                let servers = self.status().join(" | ");
+                let what = if writes { "write" } else { "read" };
+                law!(self.now < end, law, "no {what} was done in {timeouts} timeouts: {servers}");
+                let wait = self.plan.config.election_timeout / 5;
+                self.run_until(self.now + wait)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some write, or some read, of the workload's clients; `None` if they never do that.
+    fn request(&mut self, writes: bool) -> Option<Request<W>> {
+        (0..200).find_map(|_| {
+            let request = self.workload.next(0, &mut self.client_dice);
+            (matches!(request, Request::Write(_)) == writes).then_some(request)
+        })
+    }
+
+    fn await_answer(&mut self, id: usize, end: Time) -> Result<Outcome, Broken> {
+        let slice = self.plan.config.heartbeat_interval;
+        while self.history[id].outcome == Outcome::Open && self.now < end {
+            self.run_until(self.now + slice)?;
+        }
+        Ok(self.history[id].outcome)
+    }
+
+    /// When clients are silent, all replicas become equal.
+    fn becomes_equal(&mut self) -> Result<(), Broken> {
+        let end = self.now + self.bound();
+        let slice = self.plan.config.heartbeat_interval;
+        while self.now < end {
+            self.run_until(self.now + slice)?;
+            let statuses = self.terms();
+            let key = |status: &Status| (status.last_log, status.commit_index, status.last_applied);
+            let Some(first) = statuses.first() else { break };
+            let quiet = first.last_log.index == first.commit_index
+                && first.commit_index == first.last_applied;
+            if quiet && statuses.iter().all(|status| key(status) == key(first)) {
+                return self.ends_equal();
+            }
+        }
+        let servers = self.status().join(" | ");
+        law!(false, "all replicas end equal (§5.3)", "{servers}");
+        Ok(())
+    }
+
+    fn ends_equal(&mut self) -> Result<(), Broken> {
+        let up: Vec<usize> = (0..self.servers.len()).filter(|at| self.servers[*at].is_up()).collect();
+        let law = "all replicas end equal (§5.3)";
+        for pair in up.windows(2) {
+            let (one, other) = (&self.shadows[pair[0]], &self.shadows[pair[1]]);
+            law!(
+                one.durable.entries == other.durable.entries,
+                law,
+                "the logs of {} and {} differ",
+                one.id,
+                other.id
+            );
+        }
+        let committed = self.laws.committed();
+        if let Some(at) = up.first() {
+            law!(
+                self.shadows[*at].durable.entries == committed,
+                law,
+                "the log of {} is not what was committed",
+                self.shadows[*at].id
+            );
+        }
+        Ok(())
+    }
+}
