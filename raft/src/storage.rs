@@ -11,6 +11,7 @@ use std::sync::Arc;
 use actix::dev::{RecipientRequest, ToEnvelope};
 use actix::{Actor, Addr, Handler, Message, Recipient};
 pub use actix_raft_core::stored::{Base, Save, StoredState};
+pub use actix_raft_core::types::HardState;
 
 use crate::application::Application;
 use crate::messages::{Entry, Index};
