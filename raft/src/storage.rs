@@ -43,7 +43,7 @@ impl Message for GetInitialState {
 /// Stores term, vote and entries; answered when they are durable. The save is atomic: after a
 /// crash it is there as a whole or not at all. Saves are durable, and answered, in the order in
 /// which they came, so a storage may join all that wait in one write. Many are outstanding at a
-/// time. After an error no save is answered with `Ok` any more.
+/// time. After the disk failed once, no save is answered with `Ok` any more.
 #[derive(Clone, Debug)]
 pub struct SaveLog {
     /// What to store.
