@@ -16,11 +16,11 @@ use std::thread;
 
 use actix::dev::MessageResponse;
 use actix::{Actor, Context, Handler, ResponseFuture};
-use actix_raft_log::error::Identity;
-pub use actix_raft_log::error::OpenError as LogOpenError;
+pub use actix_raft_log::disk::{Disk, DiskFile};
 use actix_raft_log::error::ReadError;
+pub use actix_raft_log::error::{Identity, OpenError as LogOpenError};
 use actix_raft_log::real::RealDisk;
-use actix_raft_log::wal::LogOptions;
+pub use actix_raft_log::wal::LogOptions;
 use actix_raft_log::writer::Log;
 
 use crate::application::{Application, StateMachine};
@@ -71,7 +71,22 @@ impl<A: StateMachine> DurableStorage<A> {
     ) -> Result<DurableStorage<A>, OpenError> {
         let identity = Identity { cluster_id: cluster_id.to_string(), node_id: id };
         let disk = Arc::new(RealDisk::open(directory.as_ref())?);
-        let (log, stored) = Log::open(disk, LogOptions::new(identity))?;
+        DurableStorage::open_on(disk, LogOptions::new(identity), state_machine)
+    }
+
+    /// Opens the log on any disk, such as one that fails when a test tells it to
+    /// (`actix_raft_log::crash::CrashDisk`), or makes a new one. `state_machine` is one that
+    /// nothing was applied to. Nobody but this may use the disk meanwhile.
+    ///
+    /// # Errors
+    /// If the disk refuses, belongs to another node or cluster, or is damaged other than by a
+    /// crash.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        state_machine: A,
+    ) -> Result<DurableStorage<A>, OpenError> {
+        let (log, stored) = Log::open(disk, options)?;
         let (apply, to_apply) = mpsc::channel();
         thread::Builder::new()
             .name("raft-apply".to_string())

@@ -1,6 +1,5 @@
 //! Carrying out what the core wants done.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
@@ -15,7 +14,7 @@ use crate::messages::{ClientError, Entry, EntryPayload, Index, NodeId, Rpc};
 use crate::network::SendMessages;
 use crate::raft::Raft;
 use crate::requests::reply;
-use crate::storage::{Apply, ReadLog, SaveLog, StorageError};
+use crate::storage::{ReadLog, StorageError};
 
 /// A step has at most one batch of proposals, so one name serves all.
 pub(crate) const PROPOSAL: ProposalId = ProposalId(0);
@@ -68,7 +67,7 @@ impl<A: Application> Raft<A> {
     }
 
     fn save(&mut self, id: SaveId, save: Save, ctx: &mut Context<Self>) {
-        let saved = self.storage.save.send(SaveLog { save }).into_actor(self);
+        let saved = self.storage.save(save).into_actor(self);
         ctx.spawn(saved.map(move |result, raft, ctx| {
             if let Some(()) = raft.check("the log could not be written", result) {
                 raft.note(Event::Saved { id }, ctx);
@@ -77,7 +76,7 @@ impl<A: Application> Raft<A> {
     }
 
     fn read(&mut self, reader: LogReader, read: ReadLog, ctx: &mut Context<Self>) {
-        let entries = self.storage.read.send(read).into_actor(self);
+        let entries = self.storage.read(read).into_actor(self);
         ctx.spawn(entries.map(move |result, raft, ctx| {
             if let Some(entries) = raft.check("the log could not be read", result) {
                 raft.note(Event::LogRead { reader, entries: entries.into() }, ctx);
@@ -86,8 +85,7 @@ impl<A: Application> Raft<A> {
     }
 
     fn apply(&mut self, entries: Arc<[Entry]>, ctx: &mut Context<Self>) {
-        let apply = Apply { entries: Arc::clone(&entries), application: PhantomData };
-        let applied = self.storage.apply.send(apply).into_actor(self);
+        let applied = self.storage.apply(Arc::clone(&entries)).into_actor(self);
         ctx.spawn(applied.map(move |result, raft, ctx| {
             let Some(responses) = raft.check("the state machine failed", result) else { return };
             let is_command = |entry: &&Entry| matches!(entry.payload, EntryPayload::Normal(_));

@@ -30,7 +30,7 @@ use crate::messages::{ClientError, GroupId, Index, LeaderInfo, MembershipConfig,
 use crate::metrics::{RaftMetrics, RaftState};
 use crate::network::{RaftNetwork, SendMessages};
 use crate::requests::{Arrived, Filed, ReplyTo, Write, WriteResult, Writes, reply};
-use crate::storage::{GetInitialState, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 
 /// Events after which a step is taken without waiting for the mailbox to be drained, so that a
 /// flood cannot starve timers and replies.
@@ -139,7 +139,7 @@ impl<A: Application> Raft<A> {
     /// If the storage cannot say what it holds.
     pub async fn start(options: RaftOptions<A>) -> Result<Client<A>, StartError> {
         let RaftOptions { id, config, storage, network, metrics } = options;
-        let asked = storage.initial_state.send(GetInitialState).await;
+        let asked = storage.initial_state().await;
         let stored = asked.map_err(|_| StartError::StorageGone)??;
         let mut protocol = config.protocol.clone();
         protocol.seed = config.seed.unwrap_or_else(|| fastrand::u64(..));

@@ -5,11 +5,13 @@
 //! with one thread). [`DurableStorage`](crate::durable::DurableStorage) is one that is ready to
 //! use; [`MemoryStorage`](crate::testing::MemoryStorage) is one to learn from.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix::dev::ToEnvelope;
+use actix::dev::{RecipientRequest, ToEnvelope};
 use actix::{Actor, Addr, Handler, Message, Recipient};
 pub use actix_raft_core::stored::{Base, Save, StoredState};
+pub use actix_raft_core::types::HardState;
 
 use crate::application::Application;
 use crate::messages::{Entry, Index};
@@ -39,8 +41,9 @@ impl Message for GetInitialState {
 }
 
 /// Stores term, vote and entries; answered when they are durable. The save is atomic: after a
-/// crash it is there as a whole or not at all. Saves are durable in the order in which they came,
-/// so a storage may join all that wait in one write.
+/// crash it is there as a whole or not at all. Saves are durable, and answered, in the order in
+/// which they came, so a storage may join all that wait in one write. Many are outstanding at a
+/// time. After the disk failed once, no save is answered with `Ok` any more.
 #[derive(Clone, Debug)]
 pub struct SaveLog {
     /// What to store.
@@ -59,8 +62,8 @@ pub struct ReadLog {
     pub first: Index,
     /// The last index.
     pub last: Index,
-    /// The answer may stop after the entry that reaches this weight in bytes
-    /// ([`Entry::weight`]), but holds at least one that is there.
+    /// The answer stops after the entry that reaches this weight in bytes ([`Entry::weight`]), or
+    /// before the one that would go beyond it; but it holds at least one that is there.
     pub max_bytes: usize,
 }
 
@@ -74,7 +77,15 @@ impl Message for ReadLog {
 pub struct Apply<A: Application> {
     /// The entries, contiguous.
     pub entries: Arc<[Entry]>,
-    pub(crate) application: std::marker::PhantomData<fn() -> A>,
+    application: PhantomData<fn() -> A>,
+}
+
+impl<A: Application> Apply<A> {
+    /// Applies these entries, which are contiguous and follow those applied last.
+    #[must_use]
+    pub fn new(entries: Arc<[Entry]>) -> Apply<A> {
+        Apply { entries, application: PhantomData }
+    }
 }
 
 impl<A: Application> Message for Apply<A> {
@@ -94,11 +105,47 @@ impl<A: Application, S> RaftStorage<A> for S where
 }
 
 /// A storage as a node sees it: made from the address of any actor that is a [`RaftStorage`].
+///
+/// Each request is in the actor's mailbox when its method returns, so that requests arrive in the
+/// order of the calls. The future brings the answer; an error means that the actor ended.
 pub struct Storage<A: Application> {
-    pub(crate) initial_state: Recipient<GetInitialState>,
-    pub(crate) save: Recipient<SaveLog>,
-    pub(crate) read: Recipient<ReadLog>,
-    pub(crate) apply: Recipient<Apply<A>>,
+    initial_state: Recipient<GetInitialState>,
+    save: Recipient<SaveLog>,
+    read: Recipient<ReadLog>,
+    apply: Recipient<Apply<A>>,
+}
+
+impl<A: Application> Storage<A> {
+    /// Asks what the storage holds.
+    pub fn initial_state(&self) -> RecipientRequest<GetInitialState> {
+        send(&self.initial_state, GetInitialState)
+    }
+
+    /// Stores term, vote and entries.
+    pub fn save(&self, save: Save) -> RecipientRequest<SaveLog> {
+        send(&self.save, SaveLog { save })
+    }
+
+    /// Reads entries from the log.
+    pub fn read(&self, read: ReadLog) -> RecipientRequest<ReadLog> {
+        send(&self.read, read)
+    }
+
+    /// Applies committed entries to the state machine.
+    pub fn apply(&self, entries: Arc<[Entry]>) -> RecipientRequest<Apply<A>> {
+        send(&self.apply, Apply::new(entries))
+    }
+}
+
+/// Puts a message into a mailbox, be it full or not. A sender that has met a full mailbox must
+/// wait, and those that wait are let in in any order, but saves must not overtake each other; a
+/// new sender has room for one message always.
+fn send<M>(to: &Recipient<M>, message: M) -> RecipientRequest<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    to.clone().send(message)
 }
 
 impl<A: Application, S: RaftStorage<A>> From<Addr<S>> for Storage<A>

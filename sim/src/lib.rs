@@ -1,6 +1,7 @@
 //! A deterministic simulator for actix-raft.
 
 mod clock;
+pub mod conformance;
 pub mod coverage;
 pub mod dice;
 mod disk;
