@@ -325,20 +325,28 @@ impl Scan<'_> {
         let behind = frames.end + FRAME_BYTES;
         let length = length.max(behind as u64);
         let mend = || -> io::Result<()> {
-            if !tail.is_marked && !is_planted(Mutant::FoundNotSynced) {
+            let unsure = !tail.is_marked && !is_planted(Mutant::FoundNotSynced);
+            if unsure {
                 // The last frame may be in the system's memory only, also if a sync of it failed
                 // in another life: then it would not be written again unless it is changed again.
-                let last = [&bytes[frames.last..frames.end], &tail.marker].concat();
-                file.write_at(&last, frames.last as u64)?;
+                file.write_at(&bytes[frames.last..frames.end], frames.last as u64)?;
             }
             if !is_planted(Mutant::TornTailLeft) {
-                write_zeros(&*file, behind as u64, (frames.end + tail.used) as u64)?;
+                let from = if tail.is_marked { behind } else { frames.end };
+                write_zeros(&*file, from as u64, (frames.end + tail.used) as u64)?;
             }
             write_zeros(&*file, bytes.len().max(behind) as u64, length)?;
             if is_planted(Mutant::FoundNotSynced) {
                 return Ok(());
             }
-            file.sync()
+            file.sync()?;
+            if unsure {
+                // A marker says that what comes before it is durable: if it were written sooner and
+                // the sync failed, the next life would read it from the system's memory.
+                file.write_at(&tail.marker, frames.end as u64)?;
+                file.sync()?;
+            }
+            Ok(())
         };
         mend().map_err(failed("mend", self.file.clone()))?;
         let (number, name, salt) = (self.number, self.file.clone(), self.salt);

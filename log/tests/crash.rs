@@ -152,6 +152,33 @@ fn what_opening_has_found_survives_a_power_failure() {
 }
 
 #[test]
+fn an_opening_that_fails_half_way_vouches_for_nothing() {
+    let steps = script();
+    let all = CrashDisk::new();
+    run_until_failure(&all, &steps);
+    for (operation, in_opening) in (1..=all.operations()).flat_map(|o| (1..=5).map(move |i| (o, i)))
+    {
+        let disk = CrashDisk::new();
+        disk.fail_at(operation, std::io::ErrorKind::Other);
+        let (acknowledged, next) = run_until_failure(&disk, &steps);
+        // The process is started again while its disk still fails, and then once more.
+        disk.fail_at(disk.operations() + in_opening, std::io::ErrorKind::Other);
+        let _fails_or_is_done_before = open(&disk);
+        disk.fail_never();
+        let (mut wal, _) = open(&disk).unwrap();
+        let mut found = Model::of(&wal);
+        let context = format!("operation {operation}, and {in_opening} of opening");
+        assert!(found == acknowledged || Some(&found) == next.as_ref(), "{context}");
+        let last = found.entries.last().map_or(found.base.last_included.index, |e| e.index);
+        let more = Step::Save(vec![run(9, last.0 + 1, last.0 + 1)]);
+        assert!(perform(&mut wal, &found, &more), "{context}");
+        found.apply(&more);
+        drop(wal);
+        check(&disk.crash(Survives::Nothing), &found, None, &context);
+    }
+}
+
+#[test]
 fn what_was_cut_is_no_damage_when_the_segment_is_an_older_one() {
     for survives in SURVIVALS {
         let disk = CrashDisk::new();
