@@ -31,6 +31,9 @@ pub struct Faults {
     next: Duration,
     /// The links that are cut now: from whom to whom, and how.
     cuts: BTreeMap<Pair, (String, String, Cut)>,
+    blackout_is_due: bool,
+    /// How many were elected.
+    leaders: u64,
     /// When crashed nodes come back.
     down: BTreeMap<NodeId, Duration>,
 }
@@ -53,6 +56,8 @@ impl Faults {
             links,
             next,
             cuts: BTreeMap::new(),
+            blackout_is_due: false,
+            leaders: 0,
             down: BTreeMap::new(),
         }
     }
@@ -65,10 +70,14 @@ impl Faults {
         for node in back {
             sim.bounce(name(node));
         }
+        self.interrupt_election(sim);
         if now < self.next {
             return;
         }
         self.next = now + self.dice.millis(100..1500);
+        if std::mem::take(&mut self.blackout_is_due) {
+            return self.blackout(sim);
+        }
         match self.dice.below(100) {
             0..15 => self.mend(sim),
             15..30 => self.isolate_leader(sim),
@@ -76,10 +85,11 @@ impl Faults {
             45..55 => self.silence(sim),
             55..65 => self.hold(sim),
             65..72 => self.unreliable(sim),
-            72..78 => self.slow(sim),
-            78..95 => {
-                let node = self.victim();
-                self.crash(node, sim);
+            72..76 => self.slow(sim),
+            76..82 => self.slow_disks(sim),
+            82..95 => {
+                let (node, pause) = (self.victim(), self.dice.millis(1..2000));
+                self.crash(node, pause, sim);
             }
             _ => self.blackout(sim),
         }
@@ -96,6 +106,7 @@ impl Faults {
     fn mend(&mut self, sim: &mut Sim<'_>) {
         sim.set_fail_rate(0.0);
         sim.set_max_message_latency(Duration::from_millis(30));
+        self.record.lock().disks_are_slow = false;
         self.cuts.clear();
         for (one, other) in self.pairs() {
             sim.release(one, other);
@@ -173,14 +184,32 @@ impl Faults {
         self.note(sim, format_args!("messages take up to {latency:?}"));
     }
 
+    /// As the last sign of a power failure, sometimes.
+    fn slow_disks(&mut self, sim: &mut Sim<'_>) {
+        self.mend(sim);
+        self.record.lock().disks_are_slow = true;
+        self.note(sim, "all disks are slow");
+        self.blackout_is_due = self.dice.percent(70);
+    }
+
+    /// Now and then a node is off for a moment just after someone was elected: what it has
+    /// promised to whom must be on its disk.
+    fn interrupt_election(&mut self, sim: &mut Sim<'_>) {
+        let leaders = self.record.lock().counts.leaders;
+        if leaders > std::mem::replace(&mut self.leaders, leaders) && self.dice.percent(25) {
+            let place = self.dice.below(self.members.len() as u64) as usize;
+            let pause = self.dice.millis(1..40);
+            self.crash(self.members[place], pause, sim);
+        }
+    }
+
     /// Takes the power from a node. Sometimes its peers learn at once that its connections are
     /// gone, and sometimes they must find out.
-    fn crash(&mut self, node: NodeId, sim: &mut Sim<'_>) {
-        let until = sim.elapsed() + self.dice.millis(1..2000);
+    fn crash(&mut self, node: NodeId, pause: Duration, sim: &mut Sim<'_>) {
         if self.down.contains_key(&node) {
             return;
         }
-        self.down.insert(node, until);
+        self.down.insert(node, sim.elapsed() + pause);
         let is_noticed = self.dice.percent(50);
         let others: Vec<String> = self.others(node).collect();
         let node = name(node);
@@ -203,7 +232,8 @@ impl Faults {
 
     fn blackout(&mut self, sim: &mut Sim<'_>) {
         for node in self.members.clone() {
-            self.crash(node, sim);
+            let pause = self.dice.millis(1..2000);
+            self.crash(node, pause, sim);
         }
     }
 

@@ -98,7 +98,8 @@ fn boot(machine: &Machine) -> Result<(CrashStorage, Dice), OpenError> {
     let mut state = machine.state.lock().unwrap();
     state.starts += 1;
     let mut dice = Dice::new(machine.seed, id.0 * 1000 + state.starts);
-    state.disk = state.disk.crash(Survives::Some(dice.any()));
+    let survives = if dice.percent(50) { Survives::Nothing } else { Survives::Some(dice.any()) };
+    state.disk = state.disk.crash(survives);
     state.store = Arc::default();
     let (disk, store) = (state.disk.clone(), Arc::clone(&state.store));
     let storage_dice = Dice::new(dice.any(), 0);

@@ -25,6 +25,8 @@ pub struct Recorded {
     /// What must not happen and did.
     pub wrong: Option<String>,
     pub phase: Phase,
+    /// Every save takes its time, so that much is lost when the power fails.
+    pub disks_are_slow: bool,
     moments: i64,
 }
 

@@ -56,8 +56,8 @@ impl CrashStorage {
 
     /// How long the disk or the state machine takes, now and then for long.
     fn delay(&mut self) -> Duration {
-        match self.dice.percent(8) {
-            true => self.dice.millis(20..120),
+        match self.record.lock().disks_are_slow || self.dice.percent(8) {
+            true => self.dice.millis(20..150),
             false => self.dice.millis(0..6),
         }
     }
