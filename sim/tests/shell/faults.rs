@@ -204,7 +204,8 @@ impl Faults {
     }
 
     /// Takes the power from a node. Sometimes its peers learn at once that its connections are
-    /// gone, and sometimes they must find out.
+    /// gone, and sometimes they must find out: by an answer from the node when it is back, if they
+    /// say anything on them.
     fn crash(&mut self, node: NodeId, pause: Duration, sim: &mut Sim<'_>) {
         if self.down.contains_key(&node) {
             return;
@@ -219,7 +220,6 @@ impl Faults {
         sim.crash(node.as_str());
         for other in &others {
             sim.repair(node.as_str(), other.as_str());
-            self.links.lose(&node, other);
             match self.cuts.get(&pair(&node, other)).cloned() {
                 Some((one, other, cut)) => self.cut(&one, &other, cut, sim),
                 None if is_noticed => self.links.break_off(&node, other),

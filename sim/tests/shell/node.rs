@@ -16,6 +16,7 @@ use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::error::OpenError;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::dice::Dice;
 use crate::record::{Record, Request};
@@ -23,6 +24,10 @@ use crate::sockets::{Links, Simulated};
 use crate::storage::CrashStorage;
 use crate::store::Store;
 use crate::wire::{Answer, decode_request, encode_answer};
+
+/// A node that runs answers within this time, whatever the network does: one that leads no longer
+/// says so.
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// What outlives the crashes of a node.
 pub struct Machine {
@@ -87,7 +92,13 @@ pub async fn run(machine: Arc<Machine>) -> turmoil::Result {
         let _ = client.initialize(machine.members.iter().map(address).collect()).await;
     }
     while let Some((body, reply)) = requests.recv().await {
-        actix::spawn(serve(client.clone(), Arc::clone(&store), body, reply));
+        let served = serve(client.clone(), Arc::clone(&store), body.clone(), reply);
+        let record = record.clone();
+        actix::spawn(async move {
+            if timeout(LONGEST, served).await.is_err() {
+                record.fail(format_args!("n{id} did not answer {body:?} for {LONGEST:?}"));
+            }
+        });
     }
     Err("the network ended before its host".into())
 }
