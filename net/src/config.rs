@@ -49,7 +49,8 @@ pub struct TransportConfig {
     pub max_handshakes: usize,
     /// How long looking up an address and connecting to it may take; 2 s by default.
     pub connect_timeout: Duration,
-    /// How long a handshake may take; 5 s by default.
+    /// How long a handshake may take, and before it the making ready of an accepted connection, where
+    /// its [sockets](crate::stream) need that; 5 s by default.
     pub handshake_timeout: Duration,
     /// A connection is closed if it takes no byte for so long while there is something to write;
     /// 5 s by default.

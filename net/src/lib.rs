@@ -12,6 +12,7 @@
 //! | [`codec`] | frames' bodies, as pure functions |
 //! | [`handshake`] | who may speak to whom |
 //! | [`config`], [`inbound`], [`request`] | what a node brings, receives and asks |
+//! | [`stream`] | sockets: TCP, or others in its place |
 //! | [`transport`] | the whole: links that are kept up, bounded queues, one listener |
 //!
 //! What arrives is hostile until it is shown to be valid. A frame that is malformed, damaged, too
@@ -60,9 +61,9 @@ mod complaints;
 mod connection;
 mod link;
 mod peer;
+mod race;
 mod server;
 mod shared;
-mod stream;
 
 pub mod codec;
 pub mod config;
@@ -71,6 +72,7 @@ pub mod frame;
 pub mod handshake;
 pub mod inbound;
 pub mod request;
+pub mod stream;
 pub mod transport;
 pub mod weight;
 pub mod wire;

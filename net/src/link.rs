@@ -14,6 +14,7 @@ use crate::codec::{Response, TooLarge, decode_response, encode_messages, encode_
 use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
 use crate::frame::FrameType;
 use crate::peer::{Batch, Peer};
+use crate::race::race;
 use crate::request::{RequestError, Waiting};
 use crate::shared::{Shared, WRITE_BATCH_BYTES};
 use crate::wire::Unanswered;
@@ -28,10 +29,13 @@ pub(crate) async fn run_link(
     writer: &mut (impl AsyncWrite + Unpin),
 ) -> CloseReason {
     let in_flight = InFlight::new(peer.id);
+    let answers = read_answers(shared, reader, &in_flight);
+    let queue = write_queue(shared, peer, address, writer, &in_flight);
     let reason = tokio::select! {
-        reason = read_answers(shared, reader, &in_flight) => reason,
-        reason = write_queue(shared, peer, address, writer, &in_flight) => reason,
+        // Nothing more should go to the old address.
+        biased;
         () = peer.moved_from(address) => CloseReason::Readdressed,
+        reason = race(answers, queue) => reason,
     };
     in_flight.fail(&reason.to_string());
     reason
@@ -197,7 +201,10 @@ impl InFlight {
     fn fail(&self, reason: &str) {
         let peer = self.peer;
         let requests = self.with(|state| std::mem::take(&mut state.requests));
-        for sent in requests.into_values() {
+        let mut requests: Vec<(u64, Sent)> = requests.into_iter().collect();
+        // In the order in which they were made.
+        requests.sort_unstable_by_key(|(id, _)| *id);
+        for (_, sent) in requests {
             if sent.handed {
                 let reason = reason.to_owned();
                 sent.waiting.end(Err(RequestError::Unknown { peer, reason }));
@@ -234,6 +241,7 @@ mod tests {
     use crate::config::TransportConfig;
     use crate::frame::HEADER_BYTES;
     use crate::inbound::{Inbound, Responder};
+    use crate::stream::Tcp;
 
     struct NoOne;
 
@@ -250,6 +258,7 @@ mod tests {
         let peer = Peer::new(NodeId(2), "a", &config);
         let shared = Shared {
             config,
+            sockets: Arc::new(Tcp),
             inbound: Arc::new(NoOne),
             complaints: Complaints::default(),
             stop: CancellationToken::new(),

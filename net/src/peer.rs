@@ -16,7 +16,7 @@ use std::time::Duration;
 use actix_raft_core::message::Message;
 use actix_raft_core::types::NodeId;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
+use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,9 +24,10 @@ use crate::config::TransportConfig;
 use crate::connection::{CloseReason, FrameReader};
 use crate::handshake::{HANDSHAKE_BYTES, HandshakeError, greet};
 use crate::link::run_link;
+use crate::race::race;
 use crate::request::{RequestError, Waiting};
 use crate::shared::Shared;
-use crate::stream::dial;
+use crate::stream::Stream;
 use crate::weight::weight;
 
 /// What waits for one peer. Shared by those who send and the peer's task.
@@ -227,10 +228,7 @@ pub(crate) fn start_peer(shared: &Arc<Shared>, peer: &Arc<Peer>) {
     let task_shared = Arc::clone(shared);
     shared.spawn(async move {
         let peer = &closing.0;
-        tokio::select! {
-            () = keep_linked(&task_shared, peer) => {}
-            () = report_overflows(&task_shared, peer) => {}
-        }
+        race(keep_linked(&task_shared, peer), report_overflows(&task_shared, peer)).await;
     });
 }
 
@@ -261,8 +259,10 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
         peer.wait_for_work().await;
         let address = peer.address();
         let connected = tokio::select! {
-            connected = connect(shared, peer, &address) => connected,
+            // A connection to the old address is of no use.
+            biased;
             () = peer.moved_from(&address) => continue,
+            connected = connect(shared, peer, &address) => connected,
         };
         match connected {
             Ok((mut reader, mut writer)) => {
@@ -296,8 +296,10 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
         }
         shared.inbound.unreachable(peer.id);
         tokio::select! {
-            () = sleep(backoff.next()) => {}
+            // The new address has not failed yet.
+            biased;
             () = peer.moved_from(&address) => backoff.reset(),
+            () = sleep(backoff.next()) => {}
         }
     }
 }
@@ -326,9 +328,9 @@ async fn connect(
     shared: &Shared,
     peer: &Peer,
     address: &str,
-) -> Result<(FrameReader<ReadHalf<impl AsyncRead>>, WriteHalf<impl AsyncWrite>), DialError> {
+) -> Result<(FrameReader<ReadHalf<Box<dyn Stream>>>, WriteHalf<Box<dyn Stream>>), DialError> {
     let limit = shared.config.connect_timeout;
-    let stream = match timeout(limit, dial(address)).await {
+    let stream = match timeout(limit, shared.sockets.connect(address)).await {
         Ok(dialed) => dialed.map_err(DialError::Connect)?,
         Err(_) => return Err(DialError::TimedOut(limit)),
     };

@@ -16,9 +16,8 @@ use std::time::Duration;
 use actix_raft_core::types::{GroupId, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::codec::{Response, decode_messages, decode_request, encode_response};
@@ -26,8 +25,9 @@ use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
 use crate::frame::{Frame, FrameType};
 use crate::handshake::{Agreed, HANDSHAKE_BYTES, answer};
 use crate::inbound::{Admitted, Answers};
+use crate::race::race;
 use crate::shared::{Shared, WRITE_BATCH_BYTES};
-use crate::stream::accepted;
+use crate::stream::{Listener, Opening};
 use crate::wire::Unanswered;
 
 /// How long to wait after `accept` failed, which mostly means that file descriptors ran out.
@@ -41,7 +41,7 @@ struct Server {
 }
 
 /// Accepts connections for ever.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn accept(listener: Box<dyn Listener>, shared: Arc<Shared>) {
     let server = Arc::new(Server {
         connections: Arc::new(Semaphore::new(shared.config.max_connections)),
         handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
@@ -50,7 +50,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     });
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => server.take_in(stream, address),
+            Ok((opening, address)) => server.take_in(opening, address),
             Err(error) => {
                 server.shared.complaints.warn("accept failed", "the listener", &error);
                 sleep(ACCEPT_BACKOFF).await;
@@ -60,7 +60,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 impl Server {
-    fn take_in(self: &Arc<Server>, stream: TcpStream, address: SocketAddr) {
+    fn take_in(self: &Arc<Server>, opening: Opening<'static>, address: SocketAddr) {
         let complaints = &self.shared.complaints;
         let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
             complaints.warn("too many connections", address, "closed at once: too many are open");
@@ -73,9 +73,10 @@ impl Server {
         let server = Arc::clone(self);
         self.shared.spawn(async move {
             let (shared, _connection) = (&server.shared, connection);
-            let stream = match accepted(stream) {
-                Ok(stream) => stream,
-                Err(error) => return tracing::debug!(%address, "closed at once: {error}"),
+            let stream = match timeout(shared.config.handshake_timeout, opening).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(%address, "closed at once: {error}"),
+                Err(late) => return tracing::debug!(%address, "closed before it opened: {late}"),
             };
             let (reader, mut writer) = split(stream);
             let mut reader = FrameReader::new(reader, HANDSHAKE_BYTES);
@@ -112,9 +113,10 @@ impl Server {
         let answers = CloseOnDrop(Answers::new(&self.shared.config));
         let connection = Connection { shared: &self.shared, agreed, answers: &answers.0 };
         tokio::select! {
-            reason = connection.read(reader) => reason,
-            reason = connection.write(writer) => reason,
+            // Nothing may be delivered after a newer connection's first.
+            biased;
             () = session.stop.cancelled() => CloseReason::Replaced,
+            reason = race(connection.read(reader), connection.write(writer)) => reason,
         }
     }
 }

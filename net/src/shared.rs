@@ -9,12 +9,14 @@ use tokio_util::task::TaskTracker;
 use crate::complaints::Complaints;
 use crate::config::TransportConfig;
 use crate::inbound::Inbound;
+use crate::stream::Sockets;
 
 /// About how much is encoded for one write, in bytes; a single message may be more.
 pub(crate) const WRITE_BATCH_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct Shared {
     pub(crate) config: TransportConfig,
+    pub(crate) sockets: Arc<dyn Sockets>,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) complaints: Complaints,
     pub(crate) stop: CancellationToken,

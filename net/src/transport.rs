@@ -33,6 +33,7 @@ use crate::peer::{Peer, start_peer};
 use crate::request::RequestError;
 use crate::server::accept;
 use crate::shared::Shared;
+use crate::stream::{Listener, Sockets, Tcp};
 
 /// Carries messages and requests between this node and its peers over TCP. Cheap to clone; all
 /// clones are the same transport, and it stops when the last is dropped.
@@ -74,11 +75,40 @@ impl Transport {
         inbound: Arc<dyn Inbound>,
     ) -> Result<Transport, BindError> {
         config.check()?;
-        let listener = TcpListener::bind(listen).await?;
+        let listener = Box::new(TcpListener::bind(listen).await?);
+        Transport::start(Arc::new(Tcp), listener, config, inbound)
+    }
+
+    /// The same on other sockets than those of the operating system: a simulated network, or one
+    /// that encrypts.
+    ///
+    /// # Errors
+    /// If a setting is out of its range or the address can't be listened on.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn bind_on(
+        sockets: Arc<dyn Sockets>,
+        listen: &str,
+        config: TransportConfig,
+        inbound: Arc<dyn Inbound>,
+    ) -> Result<Transport, BindError> {
+        config.check()?;
+        let listener = sockets.listen(listen).await?;
+        Transport::start(sockets, listener, config, inbound)
+    }
+
+    fn start(
+        sockets: Arc<dyn Sockets>,
+        listener: Box<dyn Listener>,
+        config: TransportConfig,
+        inbound: Arc<dyn Inbound>,
+    ) -> Result<Transport, BindError> {
         let local_addr = listener.local_addr()?;
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
+            sockets,
             inbound,
             complaints: Complaints::default(),
             stop: stop.clone(),

@@ -14,6 +14,8 @@ pub use actix_raft_net::config::TransportConfig;
 use actix_raft_net::inbound::Inbound;
 pub use actix_raft_net::inbound::Responder;
 pub use actix_raft_net::request::RequestError;
+pub use actix_raft_net::stream;
+use actix_raft_net::stream::Sockets;
 pub use actix_raft_net::transport::{BindError, Transport};
 use bytes::Bytes;
 use tokio::net::ToSocketAddrs;
@@ -49,10 +51,25 @@ impl TcpNetwork {
         config: TransportConfig,
         on_request: OnRequest,
     ) -> Result<TcpNetwork, BindError> {
-        let gateway =
-            Arc::new(Gateway { node: OnceLock::new(), introduced: Mutex::default(), on_request });
+        let gateway = Gateway::new(on_request);
         let inbound: Arc<dyn Inbound> = Arc::clone(&gateway) as Arc<dyn Inbound>;
         let transport = Transport::bind(listen, config, inbound).await?;
+        Ok(TcpNetwork { transport, gateway })
+    }
+
+    /// The same on other [sockets](stream) than those of the operating system.
+    ///
+    /// # Errors
+    /// If the settings are out of range or the address can't be listened on.
+    pub async fn bind_on(
+        sockets: Arc<dyn Sockets>,
+        listen: &str,
+        config: TransportConfig,
+        on_request: OnRequest,
+    ) -> Result<TcpNetwork, BindError> {
+        let gateway = Gateway::new(on_request);
+        let inbound: Arc<dyn Inbound> = Arc::clone(&gateway) as Arc<dyn Inbound>;
+        let transport = Transport::bind_on(sockets, listen, config, inbound).await?;
         Ok(TcpNetwork { transport, gateway })
     }
 
@@ -135,6 +152,11 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
+    fn new(on_request: OnRequest) -> Arc<Gateway> {
+        let (node, introduced) = (OnceLock::new(), Mutex::default());
+        Arc::new(Gateway { node, introduced, on_request })
+    }
+
     fn introduced(&self) -> MutexGuard<'_, BTreeMap<NodeId, String>> {
         // A panic elsewhere leaves the map whole.
         self.introduced.lock().unwrap_or_else(PoisonError::into_inner)
