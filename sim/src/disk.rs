@@ -68,7 +68,9 @@ impl SimDisk {
     /// From now on everything works.
     pub(crate) fn repair(&mut self) {
         match self.full {
-            true => self.disk.fail_from(self.disk.operations() + 1, std::io::ErrorKind::StorageFull),
+            true => {
+                self.disk.fail_from(self.disk.operations() + 1, std::io::ErrorKind::StorageFull)
+            }
             false => self.disk.fail_never(),
         }
     }

@@ -155,7 +155,12 @@ impl fmt::Display for Fault {
             Fault::BitFlip(target, _) => write!(f, "bit flip: {target}"),
             Fault::ApplyStall(target) => write!(f, "apply stall: {target}"),
             Fault::Drift(target, rate) => {
-                write!(f, "clock at {}.{:03} of its rate: {target}", rate / 1_000_000, rate / 1000 % 1000)
+                write!(
+                    f,
+                    "clock at {}.{:03} of its rate: {target}",
+                    rate / 1_000_000,
+                    rate / 1000 % 1000
+                )
             }
             Fault::ClockJump(target, by) => write!(f, "clock ahead by {by:?}: {target}"),
             Fault::ClockSetBack(target, by) => write!(f, "clock back by {by:?}: {target}"),

@@ -227,9 +227,7 @@ fn real_time<W: Workload>(
     let mut returns = returns.into_iter().peekable();
     let mut floor = Index::ZERO;
     for operation in calls {
-        while let Some((_, index)) =
-            returns.next_if(|(returned, _)| *returned < operation.called)
-        {
+        while let Some((_, index)) = returns.next_if(|(returned, _)| *returned < operation.called) {
             floor = floor.max(index);
         }
         let client = operation.client;

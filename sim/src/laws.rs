@@ -380,7 +380,13 @@ impl Laws {
             "it stores {stored:?} and acts on {}",
             step.after
         );
-        law!(shadow.live.last() == last_log, law, "its log ends at {}: {}", shadow.live.last(), step.after);
+        law!(
+            shadow.live.last() == last_log,
+            law,
+            "its log ends at {}: {}",
+            shadow.live.last(),
+            step.after
+        );
         law!(
             shadow.durable.term_at(last_durable) == shadow.live.term_at(last_durable),
             "what counts as durable is on disk",

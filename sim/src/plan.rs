@@ -12,6 +12,9 @@ use crate::fault::Planned;
 use crate::profile::Profile;
 use crate::schedule;
 
+/// About how many operations clients call at the most.
+const OPERATIONS: u32 = 4000;
+
 /// What one run of a world is to be.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -163,6 +166,10 @@ impl Plan {
             && config.check_quorum
             && nodes - non_voters >= 3
             && dice.below(3) == 0;
+        let clients = 1 + dice.place(5);
+        let think = patience / dice.pick(&[50, 10, 4, 2]);
+        // So that no world is so busy that others must wait.
+        let calmest = chaos * 2 * clients as u32 / OPERATIONS;
         let all_told = permanent || nodes < 3 || dice.below(4) > 0;
         Plan {
             seed,
@@ -171,14 +178,14 @@ impl Plan {
             // Who was never told of a cluster can't form it when the one who was is lost.
             all_told: all_told || faults.iter().any(|planned| planned.may_lose_a_server()),
             config,
-            segment_bytes: dice.pick(&[1 << 10, 4 << 10, 16 << 10, 64 << 10]),
+            segment_bytes: dice.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
             weather,
             clocks,
             faults,
             chaos,
             ending: if permanent { Ending::Permanent } else { Ending::Heal },
-            clients: 1 + dice.place(5),
-            think: patience / dice.pick(&[50, 10, 4, 2]),
+            clients,
+            think: think.max(calmest),
         }
     }
 

@@ -103,8 +103,7 @@ impl Profile {
             Profile::Disks => vec![Kind::Disks, Kind::Crashes],
             Profile::Clocks => vec![Kind::Clocks],
             Profile::Default | Profile::Permanent | Profile::Storm => {
-                let mut kinds: Vec<Kind> =
-                    all.into_iter().filter(|_| dice.below(3) > 0).collect();
+                let mut kinds: Vec<Kind> = all.into_iter().filter(|_| dice.below(3) > 0).collect();
                 // Most often what bites most.
                 kinds.extend([Kind::Partitions, Kind::Crashes]);
                 kinds

@@ -82,7 +82,9 @@ fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
         },
         Kind::Clocks => match dice.below(4) {
             // Beyond any bound that could be stated.
-            0 | 1 => Fault::Drift(target, dice.pick(&[200_000, 500_000, 900_000, 1_500_000, 4_000_000])),
+            0 | 1 => {
+                Fault::Drift(target, dice.pick(&[200_000, 500_000, 900_000, 1_500_000, 4_000_000]))
+            }
             2 => Fault::ClockJump(target, patience * dice.pick(&[1, 3, 100])),
             _ => Fault::ClockSetBack(target, patience / dice.pick(&[4, 1])),
         },

@@ -226,9 +226,8 @@ impl<W: Workload, F: Fn() -> W + Sync> Simulation<F> {
         if let Some(trace) = trace {
             world.set_trace(trace);
         }
-        let ended = quietly(|| world.run()).unwrap_or_else(|said| {
-            Err(Broken { law: "a server never panics", what: said })
-        });
+        let ended = quietly(|| world.run())
+            .unwrap_or_else(|said| Err(Broken { law: "a server never panics", what: said }));
         match ended {
             Ok(()) => Ok(Run {
                 seed,
@@ -269,7 +268,9 @@ impl<W: Workload, F: Fn() -> W + Sync> Simulation<F> {
         match self.one(smallest.seed, &smallest.edits, Some(trace)) {
             Err(again) => Failure { trace: lines.take().into(), ..*again },
             Ok(_) => Failure {
-                trace: vec!["it ran well when it was run again: it depends on more than its seed".into()],
+                trace: vec![
+                    "it ran well when it was run again: it depends on more than its seed".into(),
+                ],
                 ..smallest
             },
         }
@@ -299,7 +300,10 @@ impl Failure {
         }
         if let Some(keep) = &self.edits.keep {
             let keep: Vec<String> = keep.iter().map(ToString::to_string).collect();
-            line += &format!(" --keep {}", if keep.is_empty() { "none".into() } else { keep.join(",") });
+            line += &format!(
+                " --keep {}",
+                if keep.is_empty() { "none".into() } else { keep.join(",") }
+            );
         }
         if !self.edits.calm.is_empty() {
             let calm: Vec<String> = self.edits.calm.iter().map(ToString::to_string).collect();

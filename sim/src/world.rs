@@ -150,8 +150,8 @@ impl<W: Workload> World<W> {
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
         let members = ids.clone().map(|id| (id, Address::new(format!("server-{id}"), "")));
-        let membership =
-            Membership::new(voters.clone(), members).expect("there is a voter, and all are members");
+        let membership = Membership::new(voters.clone(), members)
+            .expect("there is a voter, and all are members");
         let shadow = |id| Shadow {
             id,
             live: Image::default(),
@@ -160,9 +160,7 @@ impl<W: Workload> World<W> {
             applied: Index::ZERO,
         };
         let clock = |place: usize| Clock::new(plan.clocks[place], Time(0));
-        let server = |id: NodeId| {
-            Server::new(id, plan.segment_bytes, clock(id.0 as usize - 1))
-        };
+        let server = |id: NodeId| Server::new(id, plan.segment_bytes, clock(id.0 as usize - 1));
         let mut world = World {
             membership,
             weather: plan.weather.clone(),
@@ -433,8 +431,7 @@ impl<W: Workload> World<W> {
         let deadlines = (deadline, running.raft.deadline());
         self.counts.steps += 1;
         self.note_step(at, &after, events, effects.len());
-        let step =
-            Step { at, now, before, after, is_voter, deadlines, events, effects: &effects };
+        let step = Step { at, now, before, after, is_voter, deadlines, events, effects: &effects };
         self.note_reads(at, &step);
         self.laws.after_step(&step, &mut self.shadows, &mut self.coverage)?;
         self.carry_out(at, effects)?;

@@ -1,10 +1,10 @@
 //! Laws of a step with a single event: what that may change.
 
+use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendOutcome, Message, MessageBody, VoteKind, VoteRequest,
 };
-use actix_raft_core::effect::Effect;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::Index;
 
@@ -120,7 +120,8 @@ impl Laws {
         });
         if !matches {
             law!(
-                prev.index <= before.commit_index || (!stores && after.commit_index == before.commit_index),
+                prev.index <= before.commit_index
+                    || (!stores && after.commit_index == before.commit_index),
                 "a request that does not match changes nothing (§5.3)",
                 "{before} became {after} by {}",
                 message.body
@@ -177,8 +178,10 @@ impl Laws {
         let pre_vote = request.kind == VoteKind::PreVote;
         let granted = match pre_vote {
             true => answers.clone().any(|answer| answer.vote_granted),
-            false => after.voted_for == Some(from) && before.voted_for != Some(from)
-                || (after.voted_for == Some(from) && after.current_term > before.current_term),
+            false => {
+                after.voted_for == Some(from) && before.voted_for != Some(from)
+                    || (after.voted_for == Some(from) && after.current_term > before.current_term)
+            }
         };
         if pre_vote {
             let same_state = (before.current_term, before.voted_for, before.role)
@@ -211,13 +214,10 @@ impl Laws {
                 message.body
             );
         }
-        let free = before.current_term < request.term || before.voted_for.is_none()
+        let free = before.current_term < request.term
+            || before.voted_for.is_none()
             || before.voted_for == Some(from);
-        law!(
-            !granted || free,
-            "at most one vote in a term (§5.2)",
-            "{before} votes for {from}"
-        );
+        law!(!granted || free, "at most one vote in a term (§5.2)", "{before} votes for {from}");
         Ok(())
     }
 }

@@ -81,8 +81,7 @@ impl Laws {
             shadow.id,
             request.term
         );
-        let leads =
-            step.after.role == RoleName::Leader && step.after.current_term == request.term;
+        let leads = step.after.role == RoleName::Leader && step.after.current_term == request.term;
         if !leads {
             return Ok(());
         }

@@ -27,7 +27,10 @@ impl Laws {
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         let waits = step.after.role != RoleName::Leader && !forms;
-        if waits && before != deadline && let Some(deadline) = deadline {
+        if waits
+            && before != deadline
+            && let Some(deadline) = deadline
+        {
             self.drawn(step, deadline)?;
         }
         self.hears_majority(step, fired)

@@ -51,8 +51,7 @@ impl<W: Workload> World<W> {
         let damaged = |at: &usize| self.servers[*at].disk.flipped;
         let lost = (0..voters).filter(damaged).count();
         let most = ((voters - 1) / 2).saturating_sub(lost);
-        let mut sound: Vec<usize> =
-            (0..voters).filter(|at| !damaged(at)).collect();
+        let mut sound: Vec<usize> = (0..voters).filter(|at| !damaged(at)).collect();
         let leader = self.leader().filter(|_| dice.below(2) == 0);
         for place in 0..most {
             let at = leader.filter(|at| sound.contains(at));
@@ -173,7 +172,8 @@ impl<W: Workload> World<W> {
     }
 
     fn ends_equal(&mut self) -> Result<(), Broken> {
-        let up: Vec<usize> = (0..self.servers.len()).filter(|at| self.servers[*at].is_up()).collect();
+        let up: Vec<usize> =
+            (0..self.servers.len()).filter(|at| self.servers[*at].is_up()).collect();
         let law = "all replicas end equal (§5.3)";
         for pair in up.windows(2) {
             let (one, other) = (&self.shadows[pair[0]], &self.shadows[pair[1]]);

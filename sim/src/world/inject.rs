@@ -253,8 +253,7 @@ impl<W: Workload> World<W> {
         let Some(leader) = self.leader() else { return };
         let voters = self.plan.voters();
         let reached = |at: &usize| {
-            *at == leader
-                || !(self.network.is_cut(leader, *at) || self.network.is_cut(*at, leader))
+            *at == leader || !(self.network.is_cut(leader, *at) || self.network.is_cut(*at, leader))
         };
         if (0..voters).filter(reached).count() * 2 <= voters {
             self.coverage.note(Situation::LeaderCutOff);
