@@ -52,6 +52,9 @@ use inject::Active;
 /// How often a server is told of a timeout that is not due.
 const TOO_EARLY: Chance = Chance(5_000);
 
+/// More steps than any world takes whose servers do not spin.
+const MAX_STEPS: u64 = 3_000_000;
+
 /// A simulated cluster. Most users want a [`Simulation`](crate::simulation::Simulation), which runs
 /// many.
 pub struct World<W: Workload> {
@@ -257,6 +260,8 @@ impl<W: Workload> World<W> {
     pub(crate) fn run_until(&mut self, end: Time) -> Result<(), Broken> {
         while let Some((time, happening)) = self.queue.next_until(end) {
             self.now = self.now.max(time);
+            let steps = self.counts.steps;
+            crate::laws::law!(steps < MAX_STEPS, "servers come to rest", "{steps} steps");
             self.happens(happening)?;
         }
         self.now = self.now.max(end);
