@@ -30,6 +30,8 @@ pub struct Plan {
     pub config: Config,
     /// The length of a segment of the log, in bytes.
     pub segment_bytes: u64,
+    /// Whether state machines survive crashes, with all that they have applied.
+    pub durable_machines: bool,
     /// What happens all the time.
     pub weather: Weather,
     /// The rate of each server's clock, in a million.
@@ -179,6 +181,7 @@ impl Plan {
             all_told: all_told || faults.iter().any(|planned| planned.may_lose_a_server()),
             config,
             segment_bytes: dice.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
+            durable_machines: dice.below(3) == 0,
             weather,
             clocks,
             faults,

@@ -45,8 +45,40 @@ pub(crate) fn draw(
             Planned { at, lasts, fault }
         })
         .collect();
+    let companions: Vec<Planned> = faults
+        .iter()
+        .filter(|planned| matches!(planned.fault, Fault::Partition(_) | Fault::Crash(..)))
+        .filter_map(|planned| companion(planned, &kinds, nodes, patience, dice))
+        .collect();
+    faults.extend(companions);
     faults.sort_by_key(|planned| planned.at);
     faults
+}
+
+/// What goes wrong beside another fault, while leaders change: single faults are survived, and bugs
+/// hide where two meet.
+fn companion(
+    beside: &Planned,
+    kinds: &[Kind],
+    nodes: usize,
+    patience: Duration,
+    dice: &mut Dice,
+) -> Option<Planned> {
+    let (struck, fine) = (dice.place(nodes), dice.below(3) > 0);
+    let target = Target::Node(struck);
+    let fault = match dice.below(6) {
+        0 | 1 => Fault::DiskStall(target),
+        2 | 3 => Fault::DiskSlow(target, patience / dice.pick(&[2, 1])),
+        4 => Fault::CrashInSave(target, crash(dice), dice.below(3)),
+        _ => Fault::Pause(target),
+    };
+    let kind = match fault {
+        Fault::DiskStall(_) | Fault::DiskSlow(..) => Kind::Disks,
+        _ => Kind::Crashes,
+    };
+    let at = beside.at + dice.duration(Duration::ZERO, beside.lasts);
+    let lasts = dice.duration(patience, patience * 6);
+    (kinds.contains(&kind) && !fine).then_some(Planned { at, lasts, fault })
 }
 
 fn target(nodes: usize, dice: &mut Dice) -> Target {
