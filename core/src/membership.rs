@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::types::NodeId;
 
 /// Where a server is reached. The protocol carries it and never looks inside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Where the other servers reach it, such as `10.0.0.1:7001`.
     pub rpc: String,
@@ -28,7 +28,7 @@ impl Address {
 /// The members of a cluster: voters, and non-voters, which receive the log but count in no
 /// majority. While a change is under way (joint consensus, §6) there are two sets of voters, and
 /// every decision needs a majority of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     voters: BTreeSet<NodeId>,
     voters_outgoing: Option<BTreeSet<NodeId>>,

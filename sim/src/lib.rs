@@ -1,1 +1,3 @@
 //! A deterministic simulator for actix-raft.
+
+pub mod explore;
