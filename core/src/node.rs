@@ -1,7 +1,7 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
-use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -60,10 +60,15 @@ impl Hash for Node {
         // How many saves there were decides nothing, only which are still to be done.
         log.hash_since(*last_save, state);
         hard_state_save.map(|save| last_save.0 - save.0).hash(state);
-        for (save, effect) in withheld {
-            (last_save.0 - save.0, effect).hash(state);
-        }
-        (withheld.len(), promises, effects).hash(state);
+        // What waits for one save is let out together, so its order decides nothing either, and
+        // neither does what is said twice: a message may arrive twice in any case.
+        let one = |(save, effect): &(SaveId, Effect)| {
+            let mut hasher = DefaultHasher::new();
+            (last_save.0 - save.0, effect).hash(&mut hasher);
+            hasher.finish()
+        };
+        let withheld: BTreeSet<u64> = withheld.iter().map(one).collect();
+        (withheld, promises, effects).hash(state);
     }
 }
 

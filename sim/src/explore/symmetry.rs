@@ -145,11 +145,11 @@ impl Symmetry {
         if by == 0 {
             return network;
         }
-        let mut messages = worlds.network(network).to_vec();
+        let mut messages: Vec<u32> = worlds.network(network).collect();
         for message in &mut messages {
             *message = self.message(worlds, *message, by);
         }
-        worlds.network_of(messages)
+        worlds.network_of(&messages)
     }
 
     fn id(&self, id: NodeId, by: usize) -> NodeId {

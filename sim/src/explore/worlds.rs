@@ -177,15 +177,18 @@ impl<'a> Worlds<'a> {
     }
 
     /// The messages of a network, in the order of their numbers.
-    pub(super) fn network(&self, network: u32) -> &[u32] {
-        self.networks.get(network)
+    pub(super) fn network(&self, network: u32) -> impl Iterator<Item = u32> + '_ {
+        self.networks.messages(network)
     }
 
     /// The number of the network of these messages, in any order.
-    pub(super) fn network_of(&mut self, mut messages: Vec<u32>) -> u32 {
-        messages.sort_unstable();
-        messages.dedup();
-        self.networks.number(&messages)
+    pub(super) fn network_of(&mut self, messages: &[u32]) -> u32 {
+        self.networks.joined(0, messages)
+    }
+
+    /// Whether the one network has all messages of the other.
+    pub(super) fn contains(&self, network: u32, other: u32) -> bool {
+        self.networks.contains(network, other)
     }
 
     /// All that can happen in this world within the bounds.
@@ -219,8 +222,8 @@ impl<'a> Worlds<'a> {
             }
         }
         for message in self.network(world.network) {
-            let at = place_of(self.messages[*message as usize].to);
-            actions.push(Action { at, stimulus: Stimulus::Deliver(*message) });
+            let at = place_of(self.messages[message as usize].to);
+            actions.push(Action { at, stimulus: Stimulus::Deliver(message) });
         }
     }
 
@@ -266,18 +269,10 @@ impl<'a> Worlds<'a> {
         let mut next = *world;
         next.servers[at] = self.did(outcome)?.server;
         next.history = self.remember(world.servers[at], &next, action, outcome)?;
-        next.network = self.network_after(world.network, outcome)?;
-        Ok(next)
-    }
-
-    fn network_after(&mut self, before: u32, outcome: u32) -> Result<u32, String> {
-        let sent = &self.did(outcome)?.sent;
-        let known = self.networks.get(before);
-        if sent.iter().all(|message| known.binary_search(message).is_ok()) {
-            return Ok(before);
+        if let Ok(outcome) = &self.outcomes[outcome as usize] {
+            next.network = self.networks.joined(world.network, &outcome.sent);
         }
-        let messages = known.iter().chain(sent).copied().collect();
-        Ok(self.network_of(messages))
+        Ok(next)
     }
 
     /// The messages that this changes nothing but to send more of: whoever hears one of them says
@@ -285,7 +280,7 @@ impl<'a> Worlds<'a> {
     /// not arrive.
     pub(super) fn idle_talk(&mut self, world: &World) -> Vec<Action> {
         let mut talk = Vec::new();
-        let mut messages = self.network(world.network).to_vec();
+        let mut messages = self.network(world.network).collect::<Vec<_>>();
         let mut heard = 0;
         while let Some(message) = messages.get(heard).copied() {
             heard += 1;
@@ -307,13 +302,6 @@ impl<'a> Worlds<'a> {
             }
         }
         talk
-    }
-
-    /// Whether the one network has all messages of the other.
-    pub(super) fn contains(&self, network: u32, other: u32) -> bool {
-        let mut have = self.network(network).iter();
-        network == other
-            || self.network(other).iter().all(|message| have.any(|other| other == message))
     }
 
     /// Writes down what the laws must remember of this, and compares it with what they know.
@@ -390,32 +378,64 @@ impl<'a> Worlds<'a> {
     }
 }
 
-/// Sets of messages, one after the other in one long list.
+/// Sets of messages, one after the other in one long list: a bit for each message, and no word
+/// without a bit at the end.
 #[derive(Default)]
 struct Networks {
-    messages: Vec<u32>,
+    words: Vec<u64>,
     starts: Vec<usize>,
     table: Table,
 }
 
 impl Networks {
-    fn get(&self, number: u32) -> &[u32] {
+    fn get(&self, number: u32) -> &[u64] {
         let number = number as usize;
-        let end = self.starts.get(number + 1).copied().unwrap_or(self.messages.len());
-        &self.messages[self.starts[number]..end]
+        let end = self.starts.get(number + 1).copied().unwrap_or(self.words.len());
+        &self.words[self.starts[number]..end]
     }
 
-    fn number(&mut self, messages: &[u32]) -> u32 {
-        let hash = |messages: &[u32]| Mixing::default().hash_one(messages);
+    fn messages(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
+        let bits = |word: u64| (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1);
+        let words = (0..).zip(self.get(number));
+        words.flat_map(move |(at, word)| bits(*word).map(move |bit| at * u64::BITS + bit))
+    }
+
+    fn contains(&self, number: u32, other: u32) -> bool {
+        let (have, want) = (self.get(number), self.get(other));
+        number == other
+            || (want.len() <= have.len() && have.iter().zip(want).all(|(a, b)| b & !a == 0))
+    }
+
+    /// This network and these messages.
+    fn joined(&mut self, number: u32, more: &[u32]) -> u32 {
+        let has = |words: &[u64], message: &u32| {
+            let word = words.get((message / u64::BITS) as usize);
+            word.is_some_and(|word| word >> (message % u64::BITS) & 1 == 1)
+        };
+        let old = self.get(number);
+        if more.iter().all(|message| has(old, message)) {
+            return number;
+        }
+        let mut words = old.to_vec();
+        for message in more {
+            let at = (message / u64::BITS) as usize;
+            words.resize(words.len().max(at + 1), 0);
+            words[at] |= 1 << (message % u64::BITS);
+        }
+        self.number(&words)
+    }
+
+    fn number(&mut self, words: &[u64]) -> u32 {
+        let hash = |words: &[u64]| Mixing::default().hash_one(words);
         let new = self.starts.len() as u32;
         let mut table = std::mem::take(&mut self.table);
-        let same = |number| self.get(number) == messages;
+        let same = |number| self.get(number) == words;
         let hash_of = |number| hash(self.get(number));
-        let found = table.find_or_insert(hash(messages), new, same, hash_of);
+        let found = table.find_or_insert(hash(words), new, same, hash_of);
         self.table = table;
         if found.is_none() {
-            self.starts.push(self.messages.len());
-            self.messages.extend(messages);
+            self.starts.push(self.words.len());
+            self.words.extend(words);
         }
         found.unwrap_or(new)
     }
