@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::message::{MessageBody, VoteKind, VoteRequest, VoteResponse};
+use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::types::{NodeId, Time};
 
@@ -37,7 +38,10 @@ impl Candidate {
         };
         let request = VoteRequest { term, last_log: node.log.last(), kind, round };
         for voter in node.other_voters() {
-            node.promise(voter, MessageBody::VoteRequest(request));
+            match is_planted(Mutant::CandidacyBeforeSave) {
+                true => node.send(voter, MessageBody::VoteRequest(request)),
+                false => node.promise(voter, MessageBody::VoteRequest(request)),
+            }
         }
         let deadline = node.election_deadline();
         Candidate { kind, round, votes: BTreeMap::new(), deadline }
@@ -45,7 +49,14 @@ impl Candidate {
 
     /// Counts an answer, if it is one to this ballot; a voter's first answer stands.
     pub(crate) fn on_vote(&mut self, from: NodeId, response: &VoteResponse) {
-        if response.kind == self.kind && response.round == self.round {
+        if is_planted(Mutant::VotesCountedTwice) && self.votes.contains_key(&from) {
+            let nobody = NodeId(u64::MAX - self.votes.len() as u64);
+            self.votes.insert(nobody, response.vote_granted);
+        }
+        let of_this_ballot = response.round == self.round || is_planted(Mutant::StaleVotesCount);
+        if (response.kind == self.kind && of_this_ballot)
+            || is_planted(Mutant::PreVotesCountAsVotes)
+        {
             self.votes.entry(from).or_insert(response.vote_granted);
         }
     }
@@ -55,10 +66,15 @@ impl Candidate {
     pub(crate) fn tally(&mut self, node: &Node) -> Tally {
         let own_vote_counts = match self.kind {
             VoteKind::PreVote => true,
-            VoteKind::Vote | VoteKind::Transfer => node.hard_state_is_durable(),
+            VoteKind::Vote | VoteKind::Transfer => {
+                node.hard_state_is_durable() || is_planted(Mutant::CandidacyBeforeSave)
+            }
         };
         if own_vote_counts && node.is_voter() {
             self.votes.insert(node.id, true);
+        }
+        if is_planted(Mutant::VotesCountedTwice) && self.counts_to_majority(node) {
+            return Tally::Won;
         }
         // Answers of servers that have no vote are in the map and never looked up.
         if node.is_quorum(|id| self.votes.get(&id) == Some(&true)) {
@@ -68,5 +84,11 @@ impl Candidate {
         } else {
             Tally::Open
         }
+    }
+
+    /// Whether as many messages said yes as there are voters in a majority: a planted bug.
+    fn counts_to_majority(&self, node: &Node) -> bool {
+        let granted = self.votes.values().filter(|granted| **granted).count();
+        node.membership().is_some_and(|(_, members)| granted > members.voters().len() / 2)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::entry::Entry;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
+use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::types::{Index, LogPosition, NodeId, Time};
 
@@ -37,6 +38,11 @@ impl Follower {
         }
     }
 
+    /// Takes over what was verified for the leader before: a planted bug.
+    pub(crate) fn keep_verified(&mut self, old: &Follower) {
+        self.verified = old.verified;
+    }
+
     /// AppendEntries RPC, receiver implementation 2 to 5 (Figure 2). The request is of the current
     /// term (1).
     pub(crate) fn on_append_entries(
@@ -55,11 +61,20 @@ impl Follower {
         // A leader has every committed entry (§5.4), so up to the commit index there is nothing
         // to compare.
         let prev = request.prev_log;
-        if prev.index > node.commit_index && !node.log.matches(prev) {
+        if prev.index > node.commit_index && !agrees(node, request) {
             self.reject(node, from, request);
         } else {
-            let last = self.store(node, request);
+            let mut last = self.store(node, request);
+            if is_planted(Mutant::HeartbeatSkipsCheck) {
+                last = last.min(node.log.last().index);
+            }
+            if is_planted(Mutant::AckNamesLogEnd) {
+                self.verified = node.log.last().index;
+            }
             self.verified = self.verified.max(last);
+            if is_planted(Mutant::CommitNotCapped) {
+                last = node.log.last().index;
+            }
             // "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last
             // new entry)": what lies beyond this request may not be the leader's.
             node.commit(node.commit_index.max(request.leader_commit.min(last)));
@@ -72,8 +87,11 @@ impl Follower {
     /// existing entry and all that follow it. Append any new entries not already in the log."
     /// Returns the last index of the request.
     fn store(&mut self, node: &mut Node, request: &AppendEntriesRequest) -> Index {
-        let is_known =
-            |entry: &&Entry| entry.index <= node.commit_index || node.log.matches(entry.position());
+        let is_known = |entry: &&Entry| {
+            entry.index <= node.commit_index
+                || (node.log.matches(entry.position())
+                    && !is_planted(Mutant::AppendDeletesMatching))
+        };
         let known = request.entries.iter().take_while(is_known).count();
         if known < request.entries.len() {
             // The answer leaves once the entries are on disk; see `acknowledge`.
@@ -101,7 +119,10 @@ impl Follower {
     /// which that grew, or in which the leader asked.
     pub(crate) fn acknowledge(&mut self, node: &mut Node) {
         let Some(leader) = self.leader else { return };
-        let match_index = self.verified.min(node.log.durable());
+        let mut match_index = self.verified.min(node.log.durable());
+        if is_planted(Mutant::AckBeforeSave) {
+            match_index = self.verified;
+        }
         if !self.answer_due && match_index <= self.acknowledged {
             return;
         }
@@ -121,6 +142,14 @@ impl Follower {
         let heard = |at: Time| node.now.since(at) < node.config.election_timeout;
         self.leader.is_some() && self.last_contact.is_some_and(heard)
     }
+}
+
+/// Whether the log has the entry before the request's, of the same term.
+fn agrees(node: &Node, request: &AppendEntriesRequest) -> bool {
+    let prev = request.prev_log;
+    node.log.matches(prev)
+        || (request.entries.is_empty() && is_planted(Mutant::HeartbeatSkipsCheck))
+        || (prev.index <= node.log.last().index && is_planted(Mutant::PrevTermNotChecked))
 }
 
 /// What of a request of the current or a later term contradicts this server's own log: no leader

@@ -10,6 +10,7 @@ use crate::entry::{Entry, EntryPayload};
 use crate::event::{LogReader, ReadId};
 use crate::log::Found;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
+use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
@@ -35,6 +36,9 @@ impl Leader {
     /// Takes office: "upon election: send initial empty AppendEntries RPCs to each server", and
     /// append an entry of the new term, with which those of earlier terms will be committed (§8).
     pub(crate) fn new(node: &mut Node) -> Leader {
+        if is_planted(Mutant::LeaderOverwritesLog) {
+            node.roll_back();
+        }
         let last = node.log.last().index;
         let peers = node.peers().into_iter();
         let mut leader = Leader {
@@ -54,7 +58,9 @@ impl Leader {
             }
             _ => EntryPayload::Blank,
         };
-        leader.append(node, [first]);
+        if first != EntryPayload::Blank || !is_planted(Mutant::NoBlankEntry) {
+            leader.append(node, [first]);
+        }
         leader
     }
 
@@ -102,7 +108,7 @@ impl Leader {
         let Some(progress) = self.progress.get_mut(&from) else {
             return;
         };
-        if response.round > self.round {
+        if response.round > self.round && !is_planted(Mutant::StaleAcksCount) {
             return node.violation(from, "answers a round that was never begun");
         }
         if let AppendOutcome::Matched { match_index } = response.outcome
@@ -152,7 +158,10 @@ impl Leader {
     #[must_use]
     pub(crate) fn on_timeout(&mut self, node: &mut Node) -> bool {
         if node.config.check_quorum && node.now >= self.check_quorum_at {
-            let heard = self.heard_by_quorum(node);
+            let heard = match is_planted(Mutant::LeaderWithoutQuorum) {
+                true => node.now,
+                false => self.heard_by_quorum(node),
+            };
             if node.now.since(heard) >= node.config.election_timeout {
                 return false;
             }
@@ -184,8 +193,10 @@ impl Leader {
     /// Ends a step: commits what a majority has, and sends what followers lack.
     pub(crate) fn finish_step(&mut self, node: &mut Node) {
         self.commit(node);
-        let may_read = node.commit_index >= self.term_start;
-        if may_read && self.reads.begin_round(self.round + 1, node.commit_index) {
+        let may_read =
+            node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
+        let confirmed_by = self.round + u64::from(!is_planted(Mutant::ReadByEarlierRound));
+        if may_read && self.reads.begin_round(confirmed_by, node.commit_index) {
             self.round += 1;
             // Apart from entries, whose answers wait for the follower's disk.
             for to in node.other_voters() {
@@ -206,19 +217,30 @@ impl Leader {
         };
         let stored = |id| match self.progress.get(&id) {
             Some(progress) => progress.match_index,
+            None if id == node.id && is_planted(Mutant::LeaderCountsBeforeSave) => {
+                node.log.last().index
+            }
             None if id == node.id => node.log.durable(),
             None => Index::ZERO,
         };
-        let index = membership.reached_by_quorum(stored);
+        let index = if is_planted(Mutant::CommitsByTooFew) {
+            membership.reached_by_too_few(stored)
+        } else if is_planted(Mutant::CommitsByNonVoters) {
+            membership.with_all_voting().reached_by_quorum(stored)
+        } else {
+            membership.reached_by_quorum(stored)
+        };
         // "Only log entries from the leader's current term are committed by counting replicas"
         // (§5.4.2); those start at `term_start`.
-        if index > node.commit_index && index >= self.term_start {
+        if index > node.commit_index
+            && (index >= self.term_start || is_planted(Mutant::CommitsOldTerms))
+        {
             node.commit(index);
         }
         while let Some((_, bytes)) =
             self.uncommitted.pop_front_if(|(last, _)| *last <= node.commit_index)
         {
-            self.uncommitted_bytes -= bytes;
+            self.uncommitted_bytes -= if is_planted(Mutant::QuotaLeaks) { 0 } else { bytes };
         }
     }
 
@@ -258,7 +280,15 @@ impl Leader {
             Some(progress) => progress.round,
             None => self.round,
         };
-        let round = node.membership().map(|(_, members)| members.reached_by_quorum(confirmed));
+        let round = node.membership().map(|(_, members)| {
+            if is_planted(Mutant::ReadWithoutRound) {
+                self.round
+            } else if is_planted(Mutant::ReadByTooFew) {
+                members.reached_by_too_few(confirmed)
+            } else {
+                members.reached_by_quorum(confirmed)
+            }
+        });
         for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
             node.effect(Effect::ReadReady { id });
         }
@@ -266,7 +296,12 @@ impl Leader {
 
     /// Leaves office: what was promised to clients can't be kept.
     pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
-        node.effect(Effect::LeadershipLost);
+        if !is_planted(Mutant::LossNotAnnounced) {
+            node.effect(Effect::LeadershipLost);
+        }
+        if is_planted(Mutant::ReadsForgotten) {
+            return;
+        }
         for id in self.reads.drain() {
             node.effect(Effect::ReadRefused { id, leader });
         }
@@ -294,11 +329,12 @@ fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, 
     let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
         return;
     };
+    let hidden = entries.is_empty() && is_planted(Mutant::HeartbeatHidesCommit);
     let request = AppendEntriesRequest {
         term: node.current_term(),
         prev_log,
         entries,
-        leader_commit: node.commit_index,
+        leader_commit: if hidden { Index::ZERO } else { node.commit_index },
         round,
     };
     node.send(to, MessageBody::AppendEntriesRequest(request));

@@ -14,6 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::entry::Entry;
+use crate::mutants::{Mutant, is_planted};
 use crate::stored::{SaveId, StoredState};
 use crate::types::{Index, LogPosition, Term};
 
@@ -138,8 +139,8 @@ impl Log {
         }
     }
 
-    fn truncate_from(&mut self, first: Index) {
-        self.term_starts.retain(|start| start.index < first);
+    pub(crate) fn truncate_from(&mut self, first: Index) {
+        self.term_starts.retain(|start| start.index < first || is_planted(Mutant::TermsNotCut));
         while self.window.back().is_some_and(|entry| entry.index >= first) {
             self.window_bytes -= self.window.pop_back().map_or(0, |entry| entry.weight());
         }
@@ -159,7 +160,10 @@ impl Log {
     pub(crate) fn saved(&mut self, id: SaveId) {
         while let Some(saving) = self.saving.front().copied().filter(|saving| saving.id <= id) {
             self.saving.pop_front();
-            let overwritten = self.saving.iter().map(|later| later.first).min();
+            let mut overwritten = self.saving.iter().map(|later| later.first).min();
+            if is_planted(Mutant::OverwrittenSaveCounts) {
+                overwritten = None;
+            }
             let last = overwritten.map_or(saving.last, |first| saving.last.min(first.prev()));
             self.durable = self.durable.max(last.min(self.last.index));
         }
@@ -177,12 +181,26 @@ impl Log {
         let mut count = 0;
         for entry in self.window.range(start..start + longest) {
             bytes += entry.weight();
+            if bytes > max_bytes && count > 0 && is_planted(Mutant::BatchSkipsLargeEntry) {
+                return Found::InMemory(self.all_that_fit(start, longest, max_bytes));
+            }
             if bytes > max_bytes && count > 0 {
                 break;
             }
             count += 1;
         }
         Found::InMemory(self.window.range(start..start + count).cloned().collect())
+    }
+
+    /// As many entries as fit, with gaps where one does not: a planted bug.
+    fn all_that_fit(&self, start: usize, longest: usize, max_bytes: usize) -> Arc<[Entry]> {
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let fits = bytes == 0 || bytes + entry.weight() <= max_bytes;
+            bytes += if fits { entry.weight() } else { 0 };
+            fits
+        };
+        self.window.range(start..start + longest).filter(fits).cloned().collect()
     }
 
     /// Forgets the oldest entries in memory beyond this weight, as far as they are on disk.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::mutants::{Mutant, is_planted};
 use crate::types::NodeId;
 
 /// Where a server is reached. The protocol carries it and never looks inside.
@@ -123,6 +124,7 @@ impl Membership {
             && self.voter_sets().all(|set| {
                 let count = set.iter().filter(|id| holds(**id)).count();
                 count > set.len() / 2
+                    || (2 * count == set.len() && is_planted(Mutant::ElectedByHalf))
             })
     }
 
@@ -131,10 +133,31 @@ impl Membership {
     /// voter.
     #[must_use]
     pub fn reached_by_quorum<T: Ord + Copy + Default>(&self, of: impl Fn(NodeId) -> T) -> T {
+        self.reached_by_more_than(|size| size / 2, of)
+    }
+
+    /// The same for one server less than a majority: a planted bug.
+    pub(crate) fn reached_by_too_few<T: Ord + Copy + Default>(
+        &self,
+        of: impl Fn(NodeId) -> T,
+    ) -> T {
+        self.reached_by_more_than(|size| (size / 2).saturating_sub(1), of)
+    }
+
+    /// This membership with a vote for all: a planted bug.
+    pub(crate) fn with_all_voting(&self) -> Membership {
+        Membership { voters: self.addresses.keys().copied().collect(), ..self.clone() }
+    }
+
+    fn reached_by_more_than<T: Ord + Copy + Default>(
+        &self,
+        count: impl Fn(usize) -> usize,
+        of: impl Fn(NodeId) -> T,
+    ) -> T {
         let reached = |set: &BTreeSet<NodeId>| {
             let mut values: Vec<T> = set.iter().map(|id| of(*id)).collect();
             values.sort_unstable_by(|a, b| b.cmp(a));
-            values.get(set.len() / 2).copied().unwrap_or_default()
+            values.get(count(set.len())).copied().unwrap_or_default()
         };
         self.voter_sets().map(reached).min().unwrap_or_default()
     }

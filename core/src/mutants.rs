@@ -1,27 +1,191 @@
 //! Bugs that were planted on purpose, for the simulator to find.
 //!
-//! Each is one that a real implementation had. Without the cargo feature `mutants` none can be
-//! switched on and their code is compiled to nothing; with it, [`plant`] switches one on for the
-//! current thread.
+//! Each is one that a real implementation had, or breaks a rule of the paper that is easily
+//! forgotten. Without the cargo feature `mutants` none can be switched on and their code is compiled
+//! to nothing; with it, `plant` switches one on for the current thread.
 
-/// A planted bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mutant {
-    /// A leader commits entries of earlier terms by counting replicas (Figure 8).
-    CommitsOldTerms,
+macro_rules! mutants {
+    ($($variant:ident, $name:literal, $story:literal, $origin:literal;)*) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $(#[doc = concat!($story, " (", $origin, ").")] $variant,)*
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Mutant] = &[$(Mutant::$variant),*];
+
+            /// Its name on the command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Mutant::$variant => $name),* }
+            }
+
+            /// What is wrong, in one sentence.
+            #[must_use]
+            pub fn story(self) -> &'static str {
+                match self { $(Mutant::$variant => $story),* }
+            }
+
+            /// Whose bug it was, or the rule that it breaks.
+            #[must_use]
+            pub fn origin(self) -> &'static str {
+                match self { $(Mutant::$variant => $origin),* }
+            }
+        }
+    };
 }
 
-impl Mutant {
-    /// All of them.
-    pub const ALL: &[Mutant] = &[Mutant::CommitsOldTerms];
+// Elections.
+mutants! {
+    TermNotSaved, "term-not-saved",
+        "A term that was learned from others is never stored", "seaweedfs/raft 9";
+    VoteNotSaved, "vote-not-saved",
+        "The term is stored without the vote", "seaweedfs/raft 9, raft.tla PR 5";
+    TermAndVoteSavedApart, "term-and-vote-saved-apart",
+        "Term and vote are stored one after the other, and the answer follows the first",
+        "hashicorp 661";
+    VoteAnsweredBeforeSave, "vote-answered-before-save",
+        "A vote leaves before it is on disk", "a break of Figure 2";
+    CandidacyBeforeSave, "candidacy-before-save",
+        "A candidate asks for votes and counts its own before that one is on disk",
+        "a break of Figure 2";
+    VoteForgottenOnStepDown, "vote-forgotten-on-step-down",
+        "A server that becomes a follower in its own term forgets its vote", "hazelcast 16643";
+    VoteForgottenByPreCandidate, "vote-forgotten-by-pre-candidate",
+        "A server that asks for pre-votes forgets its vote", "canonical 98d8f51, akka-raft 56";
+    TwoVotesInATerm, "two-votes-in-a-term",
+        "A server that voted for one candidate votes for the next one too", "a break of §5.2";
+    VoteWithoutLogCheck, "vote-without-log-check",
+        "A vote is given whatever the candidate's log lacks", "a break of §5.4.1";
+    VoteByIndexOnly, "vote-by-index-only",
+        "The longer log counts as the more up-to-date one, whatever its last term",
+        "a break of §5.4.1";
+    VotesCountedTwice, "votes-counted-twice",
+        "A candidate counts messages, not voters", "a break of §5.2";
+    StaleVotesCount, "stale-votes-count",
+        "A vote for an earlier candidacy counts for this one", "a break of §5.2";
+    PreVotesCountAsVotes, "pre-votes-count-as-votes",
+        "A late pre-vote counts as a vote", "a break of diss. §9.6";
+    ElectedByHalf, "elected-by-half",
+        "Half of the voters elect a leader, which is no majority of an even number",
+        "a break of §5.2";
+    CandidateIgnoresLeader, "candidate-ignores-leader",
+        "A candidate ignores the leader of its own term", "a break of §5.2";
+    LeaderIgnoresHigherTerm, "leader-ignores-higher-term",
+        "A leader ignores a higher term in a follower's answer", "a break of §5.1";
+    LeaderWithoutQuorum, "leader-without-quorum",
+        "A leader that hears nobody stays in office", "as in hashicorp 503";
+    VoteWhileLed, "vote-while-led",
+        "A server that hears a leader votes all the same", "LogCabin 56, Cloudflare 2020-11-02";
+    PreVoteRaisesTerm, "pre-vote-raises-term",
+        "A server enters the term that a pre-vote asks about",
+        "canonical c1722d1, b243b7e, b59843b";
 
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Mutant::CommitsOldTerms => "commits-old-terms",
-        }
-    }
+    // Replication.
+    AppendDeletesMatching, "append-deletes-matching",
+        "A follower deletes what follows prev_log although it matches", "openraft 9540c904";
+    HeartbeatSkipsCheck, "heartbeat-skips-check",
+        "A follower does not compare prev_log if there are no entries", "openraft 6202138f";
+    PrevTermNotChecked, "prev-term-not-checked",
+        "A follower checks that it has an entry at prev_log, but not of which term",
+        "etcd raft PR 31";
+    AckNamesLogEnd, "ack-names-log-end",
+        "A follower acknowledges all of its log and not what this leader sent", "CCF";
+    AckBeforeSave, "ack-before-save",
+        "A follower acknowledges entries that are not on its disk", "etcd 12589, 8144";
+    OverwrittenSaveCounts, "overwritten-save-counts",
+        "A finished save counts for the entries that overwrote what it holds", "etcd 1690";
+    AckOutlivesTerm, "ack-outlives-term",
+        "A follower acknowledges to a new leader what it stored for the old one",
+        "canonical 35479fc";
+    StaleAcksCount, "stale-acks-count",
+        "A leader counts acknowledgements of an earlier term", "raft.tla 18, openraft 584";
+    RollsBackOnNewTerm, "rolls-back-on-new-term",
+        "A server that enters a term drops what it does not know to be committed", "CCF 5674";
+    LeaderOverwritesLog, "leader-overwrites-log",
+        "A new leader drops what it does not know to be committed", "a break of Figure 3";
+    TermsNotCut, "terms-not-cut",
+        "What is known of entries' terms is not rolled back when they are truncated",
+        "as in canonical baa8f52";
+    BatchSkipsLargeEntry, "batch-skips-large-entry",
+        "A batch goes on with smaller entries after one that did not fit", "as in LogCabin 160";
+    WindowLeaks, "window-leaks",
+        "Acknowledged bytes are taken to be on their way for ever", "etcd raft PR 54";
+    WindowNotLimited, "window-not-limited",
+        "A leader sends however much is unanswered", "etcd 14633";
+    QuotaLeaks, "quota-leaks",
+        "Committed bytes still count against the limit on uncommitted ones", "a break of the API";
+
+    // Commitment and the state machine.
+    CommitsOldTerms, "commits-old-terms",
+        "A leader commits entries of earlier terms by counting replicas",
+        "LogCabin 44 (2013), canonical 524f735";
+    CommitsByTooFew, "commits-by-too-few",
+        "One server less than a majority commits an entry", "a break of §5.3";
+    CommitsByNonVoters, "commits-by-non-voters",
+        "Servers that have no vote count when an entry is committed", "openraft d882e743";
+    LeaderCountsBeforeSave, "leader-counts-before-save",
+        "A leader counts its own entries before they are on its disk", "etcd 12589";
+    CommitNotCapped, "commit-not-capped",
+        "A follower commits beyond what it has verified to be the leader's", "raft.tla 19";
+    HeartbeatHidesCommit, "heartbeat-hides-commit",
+        "Followers learn of commits only together with new entries", "etcd 3170";
+    NoBlankEntry, "no-blank-entry",
+        "A new leader waits for a client before it commits anything", "a break of §8";
+    AppliesUncommitted, "applies-uncommitted",
+        "Entries are applied as soon as they are on disk", "a break of §5.3";
+    AppliesBeforeSave, "applies-before-save",
+        "Committed entries are applied before they are on this server's disk", "etcd 14370";
+    SkipsEntryAfterRestart, "skips-entry-after-restart",
+        "The first entry after a restart is not applied", "etcd 13766";
+    AppliesTwiceAfterRestart, "applies-twice-after-restart",
+        "The last applied entry is applied again after a restart", "etcd 13766";
+
+    // Clients.
+    ReadWithoutRound, "read-without-round",
+        "A leader serves reads without asking whether it still leads",
+        "etcd 741 (Jepsen 2014), d-engine 381";
+    ReadByTooFew, "read-by-too-few",
+        "One server less than a majority confirms a read", "openraft d60f1e85";
+    ReadByEarlierRound, "read-by-earlier-round",
+        "A read is confirmed by a round that began before it arrived",
+        "etcd 20418, 21375 (Antithesis 2025)";
+    ReadBeforeOwnCommit, "read-before-own-commit",
+        "A leader serves reads before an entry of its own term is committed",
+        "etcd 7331, tikv 6340 and 9239, redisraft 22";
+    ReadBeforeApplied, "read-before-applied",
+        "A read is served before its read index is applied", "a break of diss. §6.4";
+    ReadsForgotten, "reads-forgotten",
+        "A leader that steps down leaves its reads without an answer", "atomix 466";
+    LossNotAnnounced, "loss-not-announced",
+        "Who waits for a proposal is not told that the leader stepped down",
+        "openraft 43dd8b6f";
+
+    // Storage.
+    SyncSkipped, "sync-skipped",
+        "A save is acknowledged when it is written and not synced", "NATS 2.12.1 (Jepsen 2025)";
+    DirectoryNotSynced, "directory-not-synced",
+        "A new segment's name is not made durable", "etcd 6368";
+    FailedSyncRetried, "failed-sync-retried",
+        "A sync that failed is tried again, and its success believed", "fsyncgate 2018";
+    ChecksumIgnored, "checksum-ignored",
+        "Frames are believed whatever their checksum says", "NATS 2.12.1 (Jepsen 2025)";
+    DamageCut, "damage-cut",
+        "Damage to what was acknowledged is taken for a torn tail and cut", "PAR, FAST 2018";
+    TornTailLeft, "torn-tail-left",
+        "A torn tail is written over and never cut", "as in etcd 6378";
+    FoundNotSynced, "found-not-synced",
+        "What a restart finds in the system's memory is taken to be on disk", "as in etcd 14140";
+    BatchDropsVote, "batch-drops-vote",
+        "Of several saves in one write, only the last one's term and vote are stored",
+        "a break of Figure 2";
+    ReadsOverwritten, "reads-overwritten",
+        "An entry that was overwritten is read back", "as in canonical baa8f52";
+    OldTailFound, "old-tail-found",
+        "A restart finds the entries that were overwritten, not those that did it",
+        "as in canonical baa8f52";
 }
 
 #[cfg(feature = "mutants")]
@@ -48,4 +212,33 @@ pub fn is_planted(mutant: Mutant) -> bool {
 #[must_use]
 pub const fn is_planted(_: Mutant) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_variant_in_kebab_case() {
+        for mutant in Mutant::ALL {
+            let variant = format!("{mutant:?}");
+            let words = variant.chars().enumerate().map(|(place, letter)| {
+                let hyphen = if place > 0 && letter.is_uppercase() { "-" } else { "" };
+                format!("{hyphen}{}", letter.to_lowercase())
+            });
+            assert_eq!(mutant.name(), words.collect::<String>());
+        }
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn one_is_planted_at_a_time_and_on_one_thread_only() {
+        plant(Some(Mutant::VoteNotSaved));
+        plant(Some(Mutant::QuotaLeaks));
+        let planted = || Mutant::ALL.iter().filter(|mutant| is_planted(**mutant)).count();
+        assert!(is_planted(Mutant::QuotaLeaks));
+        assert_eq!((planted(), std::thread::spawn(planted).join().unwrap()), (1, 0));
+        plant(None);
+        assert_eq!(planted(), 0);
+    }
 }

@@ -11,6 +11,7 @@ use crate::event::LogReader;
 use crate::log::{Found, Log};
 use crate::membership::Membership;
 use crate::message::{Message, MessageBody};
+use crate::mutants::{Mutant, is_planted};
 use crate::random::Random;
 use crate::stored::{Base, Save, SaveId, StoredState};
 use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
@@ -80,8 +81,14 @@ impl Node {
         stored: &StoredState,
         now: Time,
     ) -> Node {
-        let start = stored.base.last_included.index.max(stored.last_applied);
+        let mut start = stored.base.last_included.index.max(stored.last_applied);
         assert!(start <= stored.last_log.index, "the state machine is ahead of the log");
+        if is_planted(Mutant::SkipsEntryAfterRestart) {
+            start = start.next().min(stored.last_log.index);
+        }
+        if is_planted(Mutant::AppliesTwiceAfterRestart) {
+            start = start.prev().max(stored.base.last_included.index);
+        }
         let base = stored.base.membership.clone();
         let base = base.map(|membership| (stored.base.last_included.index, membership));
         Node {
@@ -118,7 +125,13 @@ impl Node {
     /// Enters a later term, in which nobody has this server's vote yet.
     pub(crate) fn enter_term(&mut self, term: Term) {
         assert!(term > self.current_term(), "current_term increases monotonically (Figure 2)");
-        self.save_hard_state(HardState { current_term: term, voted_for: None });
+        if is_planted(Mutant::RollsBackOnNewTerm) {
+            self.roll_back();
+        }
+        match is_planted(Mutant::TermNotSaved) {
+            true => self.hard_state = HardState { current_term: term, voted_for: None },
+            false => self.save_hard_state(HardState { current_term: term, voted_for: None }),
+        }
         // Answers of an earlier term are of no use to anyone.
         let is_answer = |effect: &Effect| matches!(effect, Effect::Send(_));
         self.withheld.retain(|(_, effect)| !is_answer(effect));
@@ -128,15 +141,33 @@ impl Node {
     /// Gives the vote of the current term.
     pub(crate) fn vote_for(&mut self, candidate: NodeId) {
         let vote = self.hard_state.voted_for;
-        assert!(vote.is_none_or(|id| id == candidate), "one vote in a term (§5.2)");
-        if vote.is_none() {
+        assert!(
+            vote.is_none_or(|id| id == candidate) || is_planted(Mutant::TwoVotesInATerm),
+            "one vote in a term (§5.2)"
+        );
+        if vote != Some(candidate) {
             self.save_hard_state(HardState { voted_for: Some(candidate), ..self.hard_state });
         }
+    }
+
+    /// Takes the vote of the current term back: a planted bug.
+    pub(crate) fn forget_vote(&mut self) {
+        if self.hard_state.voted_for.is_some() {
+            self.save_hard_state(HardState { voted_for: None, ..self.hard_state });
+        }
+    }
+
+    /// Drops the entries that are not known to be committed: a planted bug.
+    pub(crate) fn roll_back(&mut self) {
+        self.log.truncate_from(self.commit_index.next());
     }
 
     fn save_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;
         self.saving.hard_state = Some(hard_state);
+        if is_planted(Mutant::VoteNotSaved) {
+            self.saving.hard_state = Some(HardState { voted_for: None, ..hard_state });
+        }
     }
 
     /// Whether the current term and vote are on disk.
@@ -287,7 +318,7 @@ impl Node {
         };
         let first = last.0 + 1 - entries.len() as u64;
         let applies = self.applying == self.last_applied && first == self.applying.next().0;
-        if applies && last <= self.commit_index {
+        if applies && (last <= self.commit_index || is_planted(Mutant::AppliesUncommitted)) {
             self.applying = last;
             self.effects.push(Effect::Apply { entries });
         }
@@ -297,7 +328,13 @@ impl Node {
     fn apply_committed(&mut self) {
         // Entries that are committed elsewhere but not on this disk yet wait: a state machine that
         // survives a crash must not be ahead of its log.
-        let until = self.commit_index.min(self.log.durable());
+        let mut until = self.commit_index.min(self.log.durable());
+        if is_planted(Mutant::AppliesUncommitted) {
+            until = self.log.durable();
+        }
+        if is_planted(Mutant::AppliesBeforeSave) {
+            until = self.commit_index;
+        }
         let idle = self.applying == self.last_applied && !self.reading_to_apply;
         if !idle || until <= self.last_applied {
             return;
@@ -324,11 +361,22 @@ impl Node {
     pub(crate) fn finish_step(&mut self) -> Vec<Effect> {
         if self.saving != Save::default() {
             self.last_save = self.next_save();
-            let (id, save) = (self.last_save, std::mem::take(&mut self.saving));
+            let (id, mut save) = (self.last_save, std::mem::take(&mut self.saving));
+            let vote = save.hard_state.filter(|state| state.voted_for.is_some());
+            if is_planted(Mutant::TermAndVoteSavedApart)
+                && let Some(HardState { current_term, .. }) = vote
+            {
+                save.hard_state = Some(HardState { current_term, voted_for: None });
+            }
             if save.hard_state.is_some() || save.base.is_some() {
                 self.hard_state_save = Some(id);
             }
             self.effects.push(Effect::Save { id, save });
+            if is_planted(Mutant::TermAndVoteSavedApart) && vote.is_some() {
+                self.last_save = self.next_save();
+                let save = Save { hard_state: vote, ..Save::default() };
+                self.effects.push(Effect::Save { id: self.last_save, save });
+            }
         }
         let promises = std::mem::take(&mut self.promises);
         match self.hard_state_save {
@@ -337,7 +385,10 @@ impl Node {
         }
         self.apply_committed();
         self.log.evict(self.config.recent_entries_bytes);
-        assert!(self.last_applied <= self.commit_index, "only committed entries are applied");
+        assert!(
+            self.last_applied <= self.commit_index || is_planted(Mutant::AppliesUncommitted),
+            "only committed entries are applied"
+        );
         std::mem::take(&mut self.effects)
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use crate::config::Config;
+use crate::mutants::{Mutant, is_planted};
 use crate::types::{Index, Time};
 
 /// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
@@ -64,8 +65,9 @@ impl Progress {
             && match &self.pace {
                 Pace::Probe { waiting } => !waiting,
                 Pace::Replicate { in_flight, bytes } => {
-                    in_flight.len() < config.max_in_flight_appends
-                        && *bytes < config.max_in_flight_bytes
+                    (in_flight.len() < config.max_in_flight_appends
+                        && *bytes < config.max_in_flight_bytes)
+                        || is_planted(Mutant::WindowNotLimited)
                 }
             }
     }
@@ -95,7 +97,7 @@ impl Progress {
                     && last <= self.match_index
                 {
                     in_flight.pop_front();
-                    *bytes -= weight;
+                    *bytes -= if is_planted(Mutant::WindowLeaks) { 0 } else { weight };
                 }
                 self.next_index = self.next_index.max(self.match_index.next());
             }

@@ -24,6 +24,7 @@ use crate::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
     VoteRequest, VoteResponse,
 };
+use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::random::Random;
 use crate::status::{RoleName, Status, TraceHook, TraceLine};
@@ -273,20 +274,27 @@ impl Raft {
         // "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert
         // to follower" (§5.1). A pre-vote is about a term that nobody has entered.
         let speculative = match &body {
-            MessageBody::VoteRequest(request) => request.kind == VoteKind::PreVote,
+            MessageBody::VoteRequest(request) => {
+                request.kind == VoteKind::PreVote && !is_planted(Mutant::PreVoteRaisesTerm)
+            }
             MessageBody::VoteResponse(response) => {
                 response.kind == VoteKind::PreVote && response.vote_granted
             }
             MessageBody::AppendEntriesRequest(_) | MessageBody::AppendEntriesResponse(_) => false,
         };
-        if body.term() > self.node.current_term() && !speculative {
+        let overlooked = is_planted(Mutant::LeaderIgnoresHigherTerm)
+            && matches!(self.role, Role::Leader(_))
+            && matches!(body, MessageBody::AppendEntriesResponse(_));
+        if body.term() > self.node.current_term() && !speculative && !overlooked {
             self.enter_term_of(from, &body);
         }
         match body {
             MessageBody::AppendEntriesRequest(request) => self.on_append_entries(from, &request),
             MessageBody::AppendEntriesResponse(response) => {
                 if let Role::Leader(leader) = &mut self.role
-                    && response.term == self.node.current_term()
+                    && (response.term == self.node.current_term()
+                        || (response.term < self.node.current_term()
+                            && is_planted(Mutant::StaleAcksCount)))
                 {
                     leader.on_append_entries_response(&mut self.node, from, &response);
                 }
@@ -327,6 +335,7 @@ impl Raft {
     /// leader hears itself.
     fn hears_leader(&self) -> bool {
         self.node.config.check_quorum
+            && !is_planted(Mutant::VoteWhileLed)
             && match &self.role {
                 Role::Follower(follower) => follower.hears_leader(&self.node),
                 Role::PreCandidate(_) | Role::Candidate(_) => false,
@@ -348,6 +357,11 @@ impl Raft {
         }
         match &mut self.role {
             Role::Follower(_) => {}
+            Role::PreCandidate(_) | Role::Candidate(_)
+                if is_planted(Mutant::CandidateIgnoresLeader) =>
+            {
+                return;
+            }
             // "If the leader's term is at least as large as the candidate's current term, then the
             // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
             Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(from)),
@@ -380,11 +394,17 @@ impl Raft {
             _ if request.term < current_term => false,
             // "If votedFor is null or candidateId": first come, first served.
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => {
-                voted_for == Some(from) || (voted_for.is_none() && self.leader().is_none())
+                voted_for == Some(from)
+                    || (voted_for.is_none() && self.leader().is_none())
+                    || (voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm))
             }
         };
         // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
-        let granted = free && request.last_log >= self.node.log.last();
+        let last_log = self.node.log.last();
+        let up_to_date = request.last_log >= last_log
+            || is_planted(Mutant::VoteWithoutLogCheck)
+            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
+        let granted = free && up_to_date;
         if granted && request.kind != VoteKind::PreVote {
             self.node.vote_for(from);
             match &mut self.role {
@@ -406,13 +426,19 @@ impl Raft {
         };
         let VoteRequest { kind, round, .. } = *request;
         let response = VoteResponse { term, kind, round, vote_granted };
+        if is_planted(Mutant::VoteAnsweredBeforeSave) {
+            return self.node.send(to, MessageBody::VoteResponse(response));
+        }
         self.node.promise(to, MessageBody::VoteResponse(response));
     }
 
     fn on_vote_response(&mut self, from: NodeId, response: &VoteResponse) {
         match &mut self.role {
             Role::PreCandidate(candidate) => candidate.on_vote(from, response),
-            Role::Candidate(candidate) if response.term == self.node.current_term() => {
+            Role::Candidate(candidate)
+                if response.term == self.node.current_term()
+                    || is_planted(Mutant::StaleVotesCount) =>
+            {
                 candidate.on_vote(from, response);
             }
             Role::Candidate(_) | Role::Follower(_) | Role::Leader(_) => return,
@@ -444,10 +470,22 @@ impl Raft {
             Role::Follower(follower) => follower.deadline,
             _ => self.node.is_voter().then(|| self.node.election_deadline()),
         };
-        self.role = Role::Follower(Follower::new(leader, deadline));
+        let mut follower = Follower::new(leader, deadline);
+        if is_planted(Mutant::AckOutlivesTerm)
+            && let Role::Follower(old) = &self.role
+        {
+            follower.keep_verified(old);
+        }
+        if is_planted(Mutant::VoteForgottenOnStepDown) {
+            self.node.forget_vote();
+        }
+        self.role = Role::Follower(follower);
     }
 
     fn become_pre_candidate(&mut self) {
+        if is_planted(Mutant::VoteForgottenByPreCandidate) {
+            self.node.forget_vote();
+        }
         let candidate = Candidate::ask(&mut self.node, VoteKind::PreVote);
         self.role = Role::PreCandidate(candidate);
         // A single voter needs nobody's answer.

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::event::ReadId;
+use crate::mutants::{Mutant, is_planted};
 use crate::types::Index;
 
 /// The reads that a leader has not answered, the oldest first.
@@ -40,8 +41,10 @@ impl Reads {
 
     /// The reads whose round is confirmed and whose read index is applied.
     pub(crate) fn ready(&mut self, confirmed: u64, last_applied: Index) -> Vec<ReadId> {
-        let is_ready =
-            |read: &mut Waiting| read.round <= confirmed && read.read_index <= last_applied;
+        let is_ready = |read: &mut Waiting| {
+            let is_applied = read.read_index <= last_applied;
+            read.round <= confirmed && (is_applied || is_planted(Mutant::ReadBeforeApplied))
+        };
         std::iter::from_fn(|| self.waiting.pop_front_if(is_ready)).map(|read| read.id).collect()
     }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::StoredState;
 use actix_raft_core::types::Index;
 
@@ -55,7 +56,7 @@ pub(crate) type SharedPlaces = Arc<RwLock<Places>>;
 impl Places {
     /// Takes note of a run of entries in a durable frame.
     pub(crate) fn note_run(&mut self, point: Point, last: Index) {
-        let truncates = point.index <= self.last;
+        let truncates = point.index <= self.last && !is_planted(Mutant::ReadsOverwritten);
         if truncates {
             let kept = self.points.partition_point(|earlier| earlier.index < point.index);
             self.points.truncate(kept);

@@ -13,6 +13,7 @@
 use std::io;
 use std::sync::Arc;
 
+use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::StoredState;
 use actix_raft_core::types::Index;
 use tracing::warn;
@@ -264,6 +265,9 @@ impl Scan<'_> {
                     if index > state.last_log.index.next() && !begins {
                         return Err("entries are missing before it");
                     }
+                    if index <= state.last_log.index && is_planted(Mutant::OldTailFound) {
+                        continue;
+                    }
                     while let Some(entry) = run.next()? {
                         state.note_entry(&entry.to_note()?);
                     }
@@ -296,7 +300,9 @@ impl Scan<'_> {
         let marker = marker(self.salt, sequence + 1);
         let tail = Tail { marker, is_marked: rest.starts_with(&marker), used: used(rest) };
         if tail.used > 0 && !(tail.is_marked && tail.used <= FRAME_BYTES) {
-            if let Some(after) = find_frame(bytes, frames.end + 8, self.salt, sequence + 1) {
+            if let Some(after) = find_frame(bytes, frames.end + 8, self.salt, sequence + 1)
+                && !is_planted(Mutant::DamageCut)
+            {
                 let what = format!("a frame can't be read, though the one at {after} can");
                 return Err(self.damaged(frames.end, what));
             }
@@ -319,14 +325,19 @@ impl Scan<'_> {
         let behind = frames.end + FRAME_BYTES;
         let length = length.max(behind as u64);
         let mend = || -> io::Result<()> {
-            if !tail.is_marked {
+            if !tail.is_marked && !is_planted(Mutant::FoundNotSynced) {
                 // The last frame may be in the system's memory only, also if a sync of it failed
                 // in another life: then it would not be written again unless it is changed again.
                 let last = [&bytes[frames.last..frames.end], &tail.marker].concat();
                 file.write_at(&last, frames.last as u64)?;
             }
-            write_zeros(&*file, behind as u64, (frames.end + tail.used) as u64)?;
+            if !is_planted(Mutant::TornTailLeft) {
+                write_zeros(&*file, behind as u64, (frames.end + tail.used) as u64)?;
+            }
             write_zeros(&*file, bytes.len().max(behind) as u64, length)?;
+            if is_planted(Mutant::FoundNotSynced) {
+                return Ok(());
+            }
             file.sync()
         };
         mend().map_err(failed("mend", self.file.clone()))?;

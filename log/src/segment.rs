@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::types::Index;
 
 use crate::disk::{Disk, DiskFile};
@@ -95,7 +96,9 @@ impl Prepared {
     pub(crate) fn begin(self, disk: &dyn Disk, identity: &Identity) -> io::Result<Segment> {
         let Prepared { number, file, length } = self;
         disk.rename(&temporary_name(number), &segment_name(number))?;
-        disk.sync_dir()?;
+        if !is_planted(Mutant::DirectoryNotSynced) {
+            disk.sync_dir()?;
+        }
         Ok(Segment {
             number,
             name: disk.describe(&segment_name(number)),

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use actix_raft_core::entry::Entry;
+use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::{Base, Save, StoredState};
 use actix_raft_core::types::LogPosition;
 use tracing::warn;
@@ -123,7 +124,9 @@ impl Wal {
         self.buffer.shrink_to(BUFFER_KEPT);
         self.buffer.resize(FRAME_BYTES, 0);
         for save in saves {
-            if let Some(hard_state) = save.hard_state {
+            let dropped =
+                is_planted(Mutant::BatchDropsVote) && !std::ptr::eq(save, &saves[saves.len() - 1]);
+            if let Some(hard_state) = save.hard_state.filter(|_| !dropped) {
                 put_hard_state(&mut self.buffer, hard_state);
             }
             if let Some(base) = &save.base {
@@ -228,7 +231,13 @@ impl Wal {
         let offset = self.segment.tail;
         let written = self.segment.file.write_at(&self.buffer, offset);
         written.map_err(self.failed_at("write to", offset))?;
-        let synced = self.segment.file.sync();
+        let mut synced = Ok(());
+        if !is_planted(Mutant::SyncSkipped) {
+            synced = self.segment.file.sync();
+        }
+        if synced.is_err() && is_planted(Mutant::FailedSyncRetried) {
+            synced = self.segment.file.sync();
+        }
         synced.map_err(self.failed_at("sync", offset))?;
         self.segment.tail += self.buffer.len() as u64;
         self.sequence += 1;

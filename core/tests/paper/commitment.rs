@@ -1,10 +1,12 @@
 //! §5.4: what is committed stays, and every later leader has it.
 
 use actix_raft_core::effect::Effect;
+use actix_raft_core::membership::Membership;
 use actix_raft_core::status::RoleName;
-use actix_raft_core::types::Index;
+use actix_raft_core::types::{Index, NodeId};
 
 use crate::support::cluster::Cluster;
+use crate::support::disk::Image;
 use crate::support::words::*;
 
 /// §5.3 "a log entry is committed once the leader that created the entry has replicated it on a
@@ -41,6 +43,29 @@ fn the_commit_index_is_what_a_majority_has_reached() {
         cluster.hear(1, follower, matched(1, 0, index));
         assert_eq!(cluster.commit(1), expected, "server {follower} has {index}");
     }
+}
+
+/// B 9, 48: servers without a vote receive the log and count in no majority.
+#[test]
+fn non_voters_hold_entries_and_commit_none() {
+    let members = voters(1..=5).members().clone();
+    let membership = Membership::new((1..=3).map(NodeId), members).unwrap();
+    let image = Image::of(&membership, 1, &[1]);
+    let mut cluster = Cluster::from_images(vec![image; 5], |_| {});
+    cluster.elect(1);
+    cluster.run(HEARTBEAT);
+    let before = cluster.commit(1);
+    cluster.isolate(2);
+    cluster.isolate(3);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    assert_eq!(cluster.log(4), cluster.log(1));
+    assert_eq!(cluster.log(5), cluster.log(1));
+    assert_eq!(cluster.commit(1), before, "one voter of three holds it");
+    cluster.heal();
+    cluster.run(2 * HEARTBEAT);
+    assert!((1..=5).all(|id| cluster.commit(id) == before + 1));
+    assert_eq!((cluster.role(4), cluster.deadline(4)), (RoleName::NonVoter, None));
 }
 
 /// Figure 8's servers: S1 leads term 4 and has replicated the entry of term 2 to a majority.
