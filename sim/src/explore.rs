@@ -12,15 +12,17 @@
 //! * Time is not in a state: with timeouts of zero, whatever may happen at some time may happen
 //!   now. So a follower forgets its leader at once, and with `check_quorum` a leader's timeout is
 //!   always the one at which it steps down.
-//! * The network is a set: a message that was sent can arrive, once or (with `duplicates`) ever
-//!   again. To lose one is to never bring it, which needs no step.
+//! * The network is the set of all messages ever sent: each may arrive ever again. To lose one is
+//!   to never bring it, which needs no step. What can happen with few messages can happen with
+//!   more, so of worlds that differ in their messages only, those with the most count; and what
+//!   makes a server talk and changes nothing else happens at once.
 //! * State machines are as fast as can be, and a server is down for no time: while one does
 //!   nothing and its messages are late, it might as well be down.
-//! * Servers have no names (see `symmetry`): renamed worlds are one.
+//! * Worlds that differ only in the names of their servers are one.
 //! * What a server does depends on that server alone, and is asked of the core only once.
 //!
-//! A state is identified by numbers that stand for what is in it; a server's number by 128 bits of
-//! hash over all the core holds and what its disk does.
+//! Two servers are the same if 128 bits of hash over all that the core and the disk hold are; for
+//! everything else the search compares the things themselves.
 
 mod laws;
 mod search;
@@ -88,7 +90,7 @@ impl Default for Bounds {
             nodes: 3,
             max_term: 2,
             campaigns: 1,
-            proposals: 2,
+            proposals: 1,
             reads: 0,
             heartbeats: 0,
             crashes: 1,
@@ -158,6 +160,38 @@ pub fn explore(
 }
 
 impl Bounds {
+    /// Bounds that together let everything happen, each with what it is about. The default comes
+    /// first.
+    #[must_use]
+    pub fn catalogue() -> Vec<(&'static str, Bounds)> {
+        let bounds = Bounds::default;
+        let elections = || Bounds { proposals: 0, crashes: 0, ..bounds() };
+        let figure_8 = vec![vec![1, 2], vec![1, 3], vec![1]];
+        let figure_7 = vec![vec![1, 1, 2], vec![1, 1, 1], vec![1]];
+        vec![
+            ("a command and a crash", bounds()),
+            ("three terms", Bounds { max_term: 3, ..elections() }),
+            ("slow disks", Bounds { saves: Saves::Later, ..elections() }),
+            ("a crash and slow disks", Bounds { saves: Saves::Later, crashes: 1, ..elections() }),
+            ("pre-votes", Bounds { pre_vote: true, crashes: 1, ..elections() }),
+            ("a read", Bounds { reads: 1, crashes: 1, ..elections() }),
+            (
+                "commands, a read and a heartbeat",
+                Bounds { max_term: 1, proposals: 1, reads: 1, heartbeats: 1, ..elections() },
+            ),
+            ("a heartbeat", Bounds { heartbeats: 1, ..elections() }),
+            (
+                "a leader that steps down",
+                Bounds { check_quorum: true, proposals: 1, heartbeats: 1, ..elections() },
+            ),
+            (
+                "Figure 8",
+                Bounds { logs: figure_8, max_term: 5, single_entries: true, ..elections() },
+            ),
+            ("logs as in Figure 7", Bounds { logs: figure_7, max_term: 4, ..elections() }),
+        ]
+    }
+
     fn config(&self) -> Config {
         Config {
             election_timeout: Duration::ZERO,

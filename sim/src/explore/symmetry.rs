@@ -11,7 +11,7 @@ use actix_raft_core::message::Message;
 use actix_raft_core::types::NodeId;
 
 use super::server::Image;
-use super::worlds::{MAX_NODES, Origin, Stimulus, World, Worlds, id_at, place_of};
+use super::worlds::{Known, MAX_NODES, Origin, Stimulus, World, Worlds, id_at, place_of};
 
 const UNKNOWN: u32 = u32::MAX;
 
@@ -107,8 +107,7 @@ impl Symmetry {
     }
 
     fn start_of(&self, worlds: &Worlds<'_>, place: usize) -> Option<u32> {
-        let is_it =
-            |known: &super::worlds::Known| matches!(known.origin, Origin::Start(at) if at == place);
+        let is_it = |known: &Known| matches!(known.origin, Origin::Start(at) if at == place);
         worlds.servers.iter().take(MAX_NODES).position(is_it).map(|number| number as u32)
     }
 
