@@ -170,6 +170,7 @@ impl Bounds {
         let figure_7 = vec![vec![1, 1, 2], vec![1, 1, 1], vec![1]];
         vec![
             ("a command and a crash", bounds()),
+            ("two servers", Bounds { nodes: 2, proposals: 1, crashes: 1, ..elections() }),
             ("three terms", Bounds { max_term: 3, ..elections() }),
             ("slow disks", Bounds { saves: Saves::Later, ..elections() }),
             ("a crash and slow disks", Bounds { saves: Saves::Later, crashes: 1, ..elections() }),

@@ -161,11 +161,10 @@ impl<'a> Worlds<'a> {
 
     pub(super) fn message(&mut self, message: Message) -> u32 {
         let new = self.messages.len() as u32;
-        let number = *self.message_numbers.entry(message).or_insert_with_key(|message| {
+        *self.message_numbers.entry(message).or_insert_with_key(|message| {
             self.messages.push(message.clone());
             new
-        });
-        number
+        })
     }
 
     pub(super) fn history(&mut self, history: History) -> u32 {
