@@ -25,6 +25,7 @@
 //! everything else the search compares the things themselves.
 
 mod laws;
+mod networks;
 mod search;
 mod server;
 mod story;
@@ -177,8 +178,8 @@ impl Bounds {
             ("pre-votes", Bounds { pre_vote: true, crashes: 1, ..elections() }),
             ("a read", Bounds { reads: 1, crashes: 1, ..elections() }),
             (
-                "commands, a read and a heartbeat",
-                Bounds { max_term: 1, proposals: 1, reads: 1, heartbeats: 1, ..elections() },
+                "a read and a heartbeat",
+                Bounds { max_term: 1, reads: 1, heartbeats: 1, ..elections() },
             ),
             ("a heartbeat", Bounds { heartbeats: 1, ..elections() }),
             (
@@ -189,7 +190,14 @@ impl Bounds {
                 "Figure 8",
                 Bounds { logs: figure_8, max_term: 5, single_entries: true, ..elections() },
             ),
-            ("logs as in Figure 7", Bounds { logs: figure_7, max_term: 4, ..elections() }),
+            (
+                "logs as in Figure 7",
+                Bounds { logs: figure_7, max_term: 3, heartbeats: 1, ..elections() },
+            ),
+            (
+                "a read and slow disks",
+                Bounds { max_term: 1, reads: 1, saves: Saves::Later, ..elections() },
+            ),
         ]
     }
 

@@ -75,8 +75,13 @@ pub(super) fn step(
                 law!(appends || !led, "a leader overwrote its own log (Leader Append-Only)");
             }
             Effect::Send(message) => said(now, durable, live, message)?,
+            Effect::Apply { entries } => {
+                let follows = entries.first().map(|entry| entry.index.prev());
+                law!(follows == Some(before.last_applied), "entries are applied in order, once");
+                let held = entries.iter().all(|entry| durable.entry(entry.index) == Some(entry));
+                law!(held, "an entry was applied that is not on the server's own disk");
+            }
             Effect::ReadLog { .. }
-            | Effect::Apply { .. }
             | Effect::Initialized(_)
             | Effect::Proposed { .. }
             | Effect::Committed { .. }

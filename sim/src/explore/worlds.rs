@@ -12,7 +12,7 @@
 //! of thousands of servers.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use actix_raft_core::config::Config;
 use actix_raft_core::entry::Entry;
@@ -23,8 +23,9 @@ use actix_raft_core::types::NodeId;
 
 use super::Bounds;
 use super::laws::{self, History, Logged};
+use super::networks::Networks;
 use super::server::{Happening, Image, Said, Server};
-use super::table::{Mixing, Table};
+use super::table::Mixing;
 
 /// The most servers of a world.
 pub(super) const MAX_NODES: usize = 5;
@@ -114,7 +115,6 @@ impl<'a> Worlds<'a> {
             outcomes: Vec::new(),
             outcome_numbers: HashMap::default(),
         };
-        worlds.networks.number(&[]);
         worlds.history(History::default());
         worlds
     }
@@ -374,69 +374,6 @@ impl<'a> Worlds<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Sets of messages, one after the other in one long list: a bit for each message, and no word
-/// without a bit at the end.
-#[derive(Default)]
-struct Networks {
-    words: Vec<u64>,
-    starts: Vec<usize>,
-    table: Table,
-}
-
-impl Networks {
-    fn get(&self, number: u32) -> &[u64] {
-        let number = number as usize;
-        let end = self.starts.get(number + 1).copied().unwrap_or(self.words.len());
-        &self.words[self.starts[number]..end]
-    }
-
-    fn messages(&self, number: u32) -> impl Iterator<Item = u32> + '_ {
-        let bits = |word: u64| (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1);
-        let words = (0..).zip(self.get(number));
-        words.flat_map(move |(at, word)| bits(*word).map(move |bit| at * u64::BITS + bit))
-    }
-
-    fn contains(&self, number: u32, other: u32) -> bool {
-        let (have, want) = (self.get(number), self.get(other));
-        number == other
-            || (want.len() <= have.len() && have.iter().zip(want).all(|(a, b)| b & !a == 0))
-    }
-
-    /// This network and these messages.
-    fn joined(&mut self, number: u32, more: &[u32]) -> u32 {
-        let has = |words: &[u64], message: &u32| {
-            let word = words.get((message / u64::BITS) as usize);
-            word.is_some_and(|word| word >> (message % u64::BITS) & 1 == 1)
-        };
-        let old = self.get(number);
-        if more.iter().all(|message| has(old, message)) {
-            return number;
-        }
-        let mut words = old.to_vec();
-        for message in more {
-            let at = (message / u64::BITS) as usize;
-            words.resize(words.len().max(at + 1), 0);
-            words[at] |= 1 << (message % u64::BITS);
-        }
-        self.number(&words)
-    }
-
-    fn number(&mut self, words: &[u64]) -> u32 {
-        let hash = |words: &[u64]| Mixing::default().hash_one(words);
-        let new = self.starts.len() as u32;
-        let mut table = std::mem::take(&mut self.table);
-        let same = |number| self.get(number) == words;
-        let hash_of = |number| hash(self.get(number));
-        let found = table.find_or_insert(hash(words), new, same, hash_of);
-        self.table = table;
-        if found.is_none() {
-            self.starts.push(self.words.len());
-            self.words.extend(words);
-        }
-        found.unwrap_or(new)
     }
 }
 
