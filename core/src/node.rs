@@ -1,6 +1,7 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::stored::{Base, Save, SaveId, StoredState};
 use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
 
 /// The part of a server that all roles share.
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
@@ -46,6 +48,29 @@ pub(crate) struct Node {
     /// What this step says that depends on what is on disk.
     promises: Vec<Effect>,
     effects: Vec<Effect>,
+}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // By name, so that a new field is not forgotten.
+        let Node { id, group, config, random, now, hard_state, log, commit_index, .. } = self;
+        (id, group, config, random, now, hard_state, commit_index).hash(state);
+        let Node { last_applied, memberships, applying, reading_to_apply, saving, .. } = self;
+        (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
+        let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
+        // How many saves there were decides nothing, only which are still to be done.
+        log.hash_since(*last_save, state);
+        hard_state_save.map(|save| last_save.0 - save.0).hash(state);
+        // What waits for one save is let out together, so its order decides nothing either, and
+        // neither does what is said twice: a message may arrive twice in any case.
+        let one = |(save, effect): &(SaveId, Effect)| {
+            let mut hasher = DefaultHasher::new();
+            (last_save.0 - save.0, effect).hash(&mut hasher);
+            hasher.finish()
+        };
+        let withheld: BTreeSet<u64> = withheld.iter().map(one).collect();
+        (withheld, promises, effects).hash(state);
+    }
 }
 
 impl Node {

@@ -5,6 +5,7 @@ pub mod conformance;
 pub mod coverage;
 pub mod dice;
 mod disk;
+pub mod explore;
 pub mod fault;
 pub mod history;
 mod image;

@@ -51,6 +51,11 @@ pub(crate) fn draw(
         .filter_map(|planned| companion(planned, &kinds, nodes, patience, dice))
         .collect();
     faults.extend(companions);
+    if kinds.contains(&Kind::Disks) && kinds.contains(&Kind::Crashes) {
+        for _ in 0..dice.below(3) {
+            faults.extend(stalled_through_an_election(nodes, patience, chaos, dice));
+        }
+    }
     faults.sort_by_key(|planned| planned.at);
     faults
 }
@@ -79,6 +84,29 @@ fn companion(
     let at = beside.at + dice.duration(Duration::ZERO, beside.lasts);
     let lasts = dice.duration(patience, patience * 6);
     (kinds.contains(&kind) && !fine).then_some(Planned { at, lasts, fault })
+}
+
+/// A disk stalls, others elect a leader meanwhile, and the server crashes soon after its disk has
+/// written all that had come together: what was saved in one write must all be there.
+fn stalled_through_an_election(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 3] {
+    let struck = Target::Node(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let lasts = dice.duration(patience * 3, patience * 8);
+    let soon = lasts + dice.duration(Duration::ZERO, patience);
+    [
+        Planned { at, lasts, fault: Fault::DiskStall(struck) },
+        Planned {
+            at: at + dice.duration(Duration::ZERO, patience / 2),
+            lasts: lasts * 2,
+            fault: Fault::Partition(Cut::Alone(Target::Leader(0))),
+        },
+        Planned { at: at + soon, lasts: patience, fault: Fault::Crash(struck, crash(dice)) },
+    ]
 }
 
 fn target(nodes: usize, dice: &mut Dice) -> Target {
