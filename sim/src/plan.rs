@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::schedule;
 
 /// About how many operations clients call at the most.
-const OPERATIONS: u32 = 4000;
+const OPERATIONS: u32 = 6000;
 
 /// What one run of a world is to be.
 #[derive(Clone, Debug)]
@@ -159,7 +159,7 @@ impl Plan {
         };
         let config = config(&mut dice);
         let patience = config.election_timeout;
-        let chaos = patience * (60 + dice.below(100) as u32);
+        let chaos = patience * (100 + dice.below(400) as u32);
         let weather = profile.weather(patience, &mut dice);
         let clocks = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
         let faults = schedule::draw(profile, nodes, non_voters, patience, chaos, &mut dice);

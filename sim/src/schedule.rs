@@ -26,7 +26,7 @@ pub(crate) fn draw(
     if kinds.is_empty() {
         return Vec::new();
     }
-    let count = 3 + dice.below(40);
+    let count = 5 + dice.below(150);
     let mut flips_left = (nodes - non_voters).saturating_sub(1) / 2;
     let mut faults: Vec<Planned> = (0..count)
         .map(|_| {
@@ -52,8 +52,9 @@ pub(crate) fn draw(
         .collect();
     faults.extend(companions);
     if kinds.contains(&Kind::Disks) && kinds.contains(&Kind::Crashes) {
-        for _ in 0..dice.below(3) {
+        for _ in 0..dice.below(6) {
             faults.extend(stalled_through_an_election(nodes, patience, chaos, dice));
+            faults.extend(overwritten_while_saved(nodes, patience, chaos, dice));
         }
     }
     faults.sort_by_key(|planned| planned.at);
@@ -106,6 +107,24 @@ fn stalled_through_an_election(
             fault: Fault::Partition(Cut::Alone(Target::Leader(0))),
         },
         Planned { at: at + soon, lasts: patience, fault: Fault::Crash(struck, crash(dice)) },
+    ]
+}
+
+/// A leader's disk stalls with entries that only it has; another is elected, and overwrites them
+/// before they are written: what a late save holds is not what the log holds (A-B-A).
+fn overwritten_while_saved(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 2] {
+    let leader = Target::Leader(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let cut = dice.duration(patience * 2, patience * 4);
+    let soon = dice.duration(Duration::ZERO, patience / 4);
+    [
+        Planned { at, lasts: cut * 2, fault: Fault::DiskStall(leader) },
+        Planned { at: at + soon, lasts: cut, fault: Fault::Partition(Cut::Alone(leader)) },
     ]
 }
 
