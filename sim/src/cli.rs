@@ -1,5 +1,6 @@
 //! The commands.
 
+mod explore;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod seeds;
@@ -22,6 +23,8 @@ enum Command {
     /// Runs seeds. Ends with 0 if all laws held, 1 if one was broken, 3 if a run was hollow and
     /// that was denied.
     Run(seeds::Run),
+    /// Searches small worlds to the end. Ends with 0 if all laws held, 1 if one was broken.
+    Explore(explore::Explore),
     /// Runs seeds against each bug that was planted on purpose. Ends with 0 if all were caught.
     #[cfg(feature = "mutants")]
     Mutants(mutants::Mutants),
@@ -30,6 +33,7 @@ enum Command {
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Run(run) => Ok(run.run()),
+        Command::Explore(explore) => Ok(explore.run()),
         #[cfg(feature = "mutants")]
         Command::Mutants(mutants) => mutants.run(),
     }

@@ -30,9 +30,9 @@ mod search;
 mod server;
 mod story;
 mod symmetry;
-mod table;
 mod worlds;
 
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,9 @@ pub use self::story::{Counterexample, Step};
 use self::search::{End, Search};
 use self::server::Image;
 use self::worlds::{MAX_NODES, id_at};
+
+/// The same in every run.
+type Hashing = BuildHasherDefault<DefaultHasher>;
 
 /// What can happen in a world, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

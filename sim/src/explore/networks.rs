@@ -2,20 +2,23 @@
 
 use std::hash::BuildHasher;
 
-use super::table::{Mixing, Table};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::Hashing;
 
 /// One after the other in one long list: a bit for each message, and no word without a bit at the
 /// end. The first, number 0, has no message.
 pub(super) struct Networks {
     words: Vec<u64>,
     starts: Vec<usize>,
-    table: Table,
+    numbers: HashTable<u32>,
 }
 
 impl Default for Networks {
     fn default() -> Networks {
         let mut networks =
-            Networks { words: Vec::new(), starts: Vec::new(), table: Table::default() };
+            Networks { words: Vec::new(), starts: Vec::new(), numbers: HashTable::new() };
         networks.number(&[]);
         networks
     }
@@ -63,17 +66,21 @@ impl Networks {
 
     /// The number of the network of these words.
     fn number(&mut self, words: &[u64]) -> u32 {
-        let hash = |words: &[u64]| Mixing::default().hash_one(words);
-        let new = self.starts.len() as u32;
-        let mut table = std::mem::take(&mut self.table);
-        let same = |number| self.get(number) == words;
-        let hash_of = |number| hash(self.get(number));
-        let found = table.find_or_insert(hash(words), new, same, hash_of);
-        self.table = table;
-        if found.is_none() {
-            self.starts.push(self.words.len());
-            self.words.extend(words);
-        }
-        found.unwrap_or(new)
+        let hash = |words: &[u64]| Hashing::default().hash_one(words);
+        let mut numbers = std::mem::take(&mut self.numbers);
+        let same = |number: &u32| self.get(*number) == words;
+        let hash_of = |number: &u32| hash(self.get(*number));
+        let number = match numbers.entry(hash(words), same, hash_of) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let new = self.starts.len() as u32;
+                place.insert(new);
+                self.starts.push(self.words.len());
+                self.words.extend(words);
+                new
+            }
+        };
+        self.numbers = numbers;
+        number
     }
 }

@@ -3,11 +3,13 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use super::server::Image;
 use super::symmetry::Symmetry;
-use super::table::{Mixing, Table};
 use super::worlds::{Action, MAX_NODES, World, Worlds};
-use super::{Bounds, Progress, Summary};
+use super::{Bounds, Hashing, Progress, Summary};
 
 /// How many worlds are visited between two reports of the progress.
 const REPORT_EVERY: usize = 1 << 16;
@@ -19,7 +21,7 @@ pub(super) struct Search<'a> {
     start: World,
     met: Vec<Met>,
     scenes: Vec<Scene>,
-    scene_numbers: Table,
+    scene_numbers: HashTable<u32>,
     /// The scenes, if servers had names.
     unreduced: u64,
     transitions: u64,
@@ -65,7 +67,7 @@ impl<'a> Search<'a> {
             start,
             met: Vec::new(),
             scenes: Vec::new(),
-            scene_numbers: Table::default(),
+            scene_numbers: HashTable::new(),
             unreduced: 0,
             transitions: 0,
         }
@@ -146,14 +148,17 @@ impl<'a> Search<'a> {
         let packed = Packed::of(world, self.worlds.bounds.nodes);
         let new = self.scenes.len() as u32;
         let scenes = &self.scenes;
-        let same = |number: u32| scenes[number as usize].packed == packed;
-        let hash_of = |number: u32| scenes[number as usize].packed.hash();
-        let found = self.scene_numbers.find_or_insert(packed.hash(), new, same, hash_of);
-        if found.is_none() {
-            self.scenes.push(Scene { packed, met: Vec::new() });
-            self.unreduced += alike;
+        let same = |number: &u32| scenes[*number as usize].packed == packed;
+        let hash_of = |number: &u32| scenes[*number as usize].packed.hash();
+        match self.scene_numbers.entry(packed.hash(), same, hash_of) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                place.insert(new);
+                self.scenes.push(Scene { packed, met: Vec::new() });
+                self.unreduced += alike;
+                new
+            }
         }
-        found.unwrap_or(new)
     }
 
     /// How many worlds were met.
@@ -301,6 +306,6 @@ impl Packed {
     }
 
     fn hash(self) -> u64 {
-        Mixing::default().hash_one(self.0)
+        Hashing::default().hash_one(self.0)
     }
 }

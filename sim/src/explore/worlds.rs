@@ -22,10 +22,10 @@ use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::NodeId;
 
 use super::Bounds;
+use super::Hashing;
 use super::laws::{self, History, Logged};
 use super::networks::Networks;
 use super::server::{Happening, Image, Said, Server};
-use super::table::Mixing;
 
 /// The most servers of a world.
 pub(super) const MAX_NODES: usize = 5;
@@ -96,7 +96,7 @@ pub(super) struct Worlds<'a> {
     pub(super) histories: Vec<History>,
     history_numbers: HashMap<History, u32>,
     outcomes: Vec<Result<Outcome, String>>,
-    outcome_numbers: HashMap<(u32, Stimulus), u32, Mixing>,
+    outcome_numbers: HashMap<(u32, Stimulus), u32, Hashing>,
 }
 
 impl<'a> Worlds<'a> {
