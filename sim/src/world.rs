@@ -149,7 +149,7 @@ impl<W: Workload> World<W> {
     /// A world as a plan wants it, at its beginning.
     #[must_use]
     pub fn new(plan: Plan, workload: W) -> World<W> {
-        let mut dice = Dice::new(plan.seed ^ 0x5eed_0f_a11);
+        let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
         let members = ids.clone().map(|id| (id, Address::new(format!("server-{id}"), "")));

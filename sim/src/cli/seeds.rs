@@ -109,12 +109,15 @@ impl Run {
             Some(seed) => seed..seed + 1,
             None => self.first..self.first.saturating_add(self.seeds),
         };
-        let bar = progress(seeds.end - seeds.start, "seeds");
+        let all = seeds.end - seeds.start;
+        let bar = progress(all, "seeds");
         let begun = Instant::now();
-        let ended = simulation.run_with(seeds, |run| {
+        let mut done = 0;
+        let ended = simulation.run_with(seeds, |_| {
             bar.inc(1);
-            if run.counts.crashes > 0 && bar.position() % 16 == 0 {
-                bar.set_message(format!("seed {}", run.seed));
+            done += 1;
+            if bar.is_hidden() && done % all.div_ceil(10) == 0 {
+                eprintln!("{done} of {all} seeds after {:.0} s", begun.elapsed().as_secs_f64());
             }
         });
         bar.finish_and_clear();
