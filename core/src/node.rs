@@ -16,6 +16,10 @@ use crate::random::Random;
 use crate::stored::{Base, Save, SaveId, StoredState};
 use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
 
+/// How many messages may wait for this server's disk. While it hangs, peers ask again and again: the
+/// oldest answers are then lost, as they may be on any network.
+const MAX_WITHHELD: usize = 1024;
+
 /// The part of a server that all roles share.
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -353,6 +357,17 @@ impl Node {
         }
     }
 
+    /// Keeps back what may be said once this save is on disk.
+    fn withhold(&mut self, until: SaveId, promises: Vec<Effect>) {
+        self.withheld.extend(promises.into_iter().map(|effect| (until, effect)));
+        let is_message = |(_, effect): &(SaveId, Effect)| matches!(effect, Effect::Send(_));
+        while self.withheld.len() > MAX_WITHHELD
+            && let Some(oldest) = self.withheld.iter().position(is_message)
+        {
+            self.withheld.remove(oldest);
+        }
+    }
+
     fn next_save(&self) -> SaveId {
         SaveId(self.last_save.0 + 1)
     }
@@ -380,7 +395,7 @@ impl Node {
         }
         let promises = std::mem::take(&mut self.promises);
         match self.hard_state_save {
-            Some(id) => self.withheld.extend(promises.into_iter().map(|effect| (id, effect))),
+            Some(id) => self.withhold(id, promises),
             None => self.effects.extend(promises),
         }
         self.apply_committed();
