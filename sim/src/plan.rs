@@ -157,7 +157,11 @@ impl Plan {
             5.. if dice.below(4) == 0 => 1 + dice.place(2),
             _ => 0,
         };
-        let config = config(&mut dice);
+        let mut config = config(&mut dice);
+        if profile == Profile::Permanent {
+            // Without these a server that comes and goes may disturb the others for ever.
+            (config.pre_vote, config.check_quorum) = (true, true);
+        }
         let patience = config.election_timeout;
         let chaos = patience * (100 + dice.below(400) as u32);
         let weather = profile.weather(patience, &mut dice);
@@ -167,7 +171,7 @@ impl Plan {
             && config.pre_vote
             && config.check_quorum
             && nodes - non_voters >= 3
-            && dice.below(3) == 0;
+            && (dice.below(3) == 0 || profile == Profile::Permanent);
         let clients = 1 + dice.place(5);
         let think = patience / dice.pick(&[50, 10, 4, 2]);
         // So that no world is so busy that others must wait.

@@ -45,6 +45,9 @@ impl Explore {
                 Err(counterexample) => {
                     bar.finish_and_clear();
                     println!("{name}:\n{counterexample}");
+                    let (states, steps) = (counterexample.states, counterexample.steps.len());
+                    println!("found in world {number} after {} states", count(states as u64));
+                    println!("the shortest way there has {steps} steps");
                     return ExitCode::FAILURE;
                 }
             };
