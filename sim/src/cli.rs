@@ -5,6 +5,7 @@ mod explore;
 mod mutants;
 mod seeds;
 mod table;
+mod watchdog;
 
 use std::process::ExitCode;
 

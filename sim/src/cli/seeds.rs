@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_raft_sim::coverage::Situation;
@@ -13,9 +14,10 @@ use actix_raft_sim::simulation::{Failure, Simulation, Summary};
 use clap::Args;
 
 use super::table::{count, progress, table};
+use super::watchdog::watch;
 
 /// How to call this program.
-const PROGRAM: &str = "cargo run --release -p actix-raft-sim --";
+const PROGRAM: &str = "cargo run --release -p actix-raft-sim";
 
 #[derive(Args)]
 pub(super) struct Run {
@@ -102,7 +104,7 @@ impl Run {
                     println!("all laws held; digest {:016x}", run.digest);
                     ExitCode::SUCCESS
                 }
-                Err(failure) => fail(&failure),
+                Err(failure) => self.fail(&failure),
             };
         }
         let seeds = match self.seed {
@@ -112,10 +114,12 @@ impl Run {
         let all = seeds.end - seeds.start;
         let bar = progress(all, "seeds");
         let begun = Instant::now();
+        let next = watch(seeds.start);
         let mut done = 0;
         let ended = simulation.run_with(seeds, |_| {
             bar.inc(1);
             done += 1;
+            next.fetch_add(1, Ordering::Relaxed);
             if bar.is_hidden() && done % all.div_ceil(10) == 0 {
                 eprintln!("{done} of {all} seeds after {:.0} s", begun.elapsed().as_secs_f64());
             }
@@ -123,8 +127,20 @@ impl Run {
         bar.finish_and_clear();
         match ended {
             Ok(summary) => self.report(&summary, begun.elapsed()),
-            Err(failure) => fail(&failure),
+            Err(failure) => self.fail(&failure),
         }
+    }
+
+    fn fail(&self, failure: &Failure) -> ExitCode {
+        println!("{failure}");
+        #[cfg(feature = "mutants")]
+        if let Some(mutant) = self.mutant {
+            let (replay, name) = (failure.replay(), mutant.name());
+            println!("\nto replay it: {PROGRAM} --features mutants -- {replay} --mutant {name}");
+            return ExitCode::FAILURE;
+        }
+        println!("\nto replay it: {PROGRAM} -- {}", failure.replay());
+        ExitCode::FAILURE
     }
 
     fn report(&self, summary: &Summary, took: Duration) -> ExitCode {
@@ -161,10 +177,4 @@ impl Run {
         }
         ExitCode::from(if self.deny_hollow && !missing.is_empty() { 3 } else { 0 })
     }
-}
-
-fn fail(failure: &Failure) -> ExitCode {
-    println!("{failure}");
-    println!("\nto replay it: {PROGRAM} {}", failure.replay());
-    ExitCode::FAILURE
 }
