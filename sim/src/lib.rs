@@ -17,6 +17,7 @@ pub mod profile;
 mod queue;
 mod quiet;
 mod schedule;
+pub mod script;
 mod server;
 mod shrink;
 pub mod simulation;
