@@ -132,6 +132,7 @@ impl goldenscript::Runner for Script {
         match done {
             Ok(()) => Ok(shown),
             // What led to it is worth more than the words alone.
+            Err(error) if shown.is_empty() => Err(error),
             Err(error) => Err(format!("{error}\n{shown}").into()),
         }
     }

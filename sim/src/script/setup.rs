@@ -67,9 +67,12 @@ impl Script {
         let Command::Cluster { nodes, non_voters, told, leader, .. } = command else {
             return Ok(());
         };
-        let voters = nodes - non_voters.unwrap_or(0);
+        let voters = nodes.saturating_sub(non_voters.unwrap_or(0));
         if !(1..=9).contains(nodes) || voters == 0 {
             return Err("a cluster has 1 to 9 servers, and a voter".into());
+        }
+        if self.world.is_some() {
+            return Err("a script has one cluster".into());
         }
         let told = match told.as_deref() {
             None => (1..=voters).collect(),

@@ -4,18 +4,20 @@
 use std::time::Duration;
 
 use actix_raft_core::effect::Effect;
+use actix_raft_core::entry::EntryPayload;
 use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::message::Message;
 use actix_raft_core::status::Status;
 use actix_raft_core::stored::Save;
 use actix_raft_core::types::Time;
+use bytes::Bytes;
 
 use super::clients::Reply;
 use super::{Happening, World};
 use crate::disk::Trap;
 use crate::fault::Crash;
-use crate::history::{self, Body};
+use crate::history::{self, Body, Operation};
 use crate::laws::{Broken, Step};
 use crate::network::{Packet, unpack};
 use crate::script::words;
@@ -45,7 +47,29 @@ impl<W: Workload> World<W> {
         let mut wal = self.servers[at].disk.open().map_err(|error| error.to_string())?;
         wal.save(std::slice::from_ref(save)).map_err(|error| error.to_string())?;
         self.shadows[at].durable.write(save);
+        for entry in save.entries.iter().flat_map(|run| run.iter()) {
+            if let EntryPayload::Normal(command) = &entry.payload {
+                self.note_writer(command);
+            }
+        }
         Ok(())
+    }
+
+    /// Some client has written this before the story begins, and does not know what became of it.
+    fn note_writer(&mut self, command: &Bytes) {
+        let is_known = |operation: &Operation<W>| {
+            matches!(&operation.body,
+            Body::Write { command: known, .. } if known == command)
+        };
+        if !self.history.iter().any(is_known) {
+            self.history.push(Operation {
+                client: self.history.len(),
+                called: self.now,
+                returned: None,
+                body: Body::Write { command: command.clone(), response: None },
+                outcome: history::Outcome::Unknown,
+            });
+        }
     }
 
     /// Lets everything happen that needs no time: disks, state machines, answers to clients.
