@@ -291,7 +291,7 @@ impl<W: Workload> World<W> {
         let answer = match reply {
             Reply::Written(index, _) => format!("done at {index}"),
             Reply::Read(index, found) => format!("at {index} there is {found:?}"),
-            Reply::Refused(Some(leader)) => format!("not done, {leader} leads"),
+            Reply::Refused(Some(leader)) => format!("not done, server {leader} leads"),
             Reply::Refused(None) => "not done".to_string(),
             Reply::Unknown => "outcome unknown".to_string(),
         };
