@@ -65,6 +65,9 @@ pub enum Command {
         /// How many bytes of entries are kept in memory.
         #[arg(key)]
         recent_entries_bytes: Option<usize>,
+        /// The length of a segment of the log, in bytes.
+        #[arg(key)]
+        segment_bytes: Option<u64>,
     },
     /// Tells a server of the cluster.
     Initialize(usize),

@@ -64,7 +64,8 @@ impl Script {
     }
 
     fn start_cluster(&mut self, command: &Command) -> Done {
-        let Command::Cluster { nodes, non_voters, told, leader, .. } = command else {
+        let Command::Cluster { nodes, non_voters, told, leader, segment_bytes, .. } = command
+        else {
             return Ok(());
         };
         let voters = nodes.saturating_sub(non_voters.unwrap_or(0));
@@ -79,7 +80,8 @@ impl Script {
             Some("nobody") => Vec::new(),
             Some(some) => numbers(some)?.into_iter().map(|server| server as usize).collect(),
         };
-        let plan = plan(*nodes, *nodes - voters, config(command));
+        let mut plan = plan(*nodes, *nodes - voters, config(command));
+        plan.segment_bytes = segment_bytes.unwrap_or(plan.segment_bytes);
         let mut world = World::new(plan, Notebook);
         world.take_by_hand();
         let membership = Arc::new(world.members().clone());
