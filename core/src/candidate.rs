@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::types::{NodeId, Time};
 
 /// What only a server that stands for election has.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Candidate {
     kind: VoteKind,
     /// Tells this ballot's answers from those of an earlier one in the same term.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 /// Timeouts and limits of one node. All nodes of a cluster should have the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The shortest election timeout, T: a follower that hears no leader for a time drawn anew
     /// from `[T, 2T)` starts an election (§5.2). Default 150 ms.

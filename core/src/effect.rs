@@ -15,7 +15,7 @@ use crate::stored::{Save, SaveId};
 use crate::types::{Index, NodeId};
 
 /// Something to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Store this durably, after all earlier saves, then bring
     /// [`Saved`](crate::event::Event::Saved). If that fails, stop the node: what its disk holds is
@@ -89,7 +89,7 @@ pub enum Effect {
 }
 
 /// Why a cluster can't be formed here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InitializeError {
     /// The node has a configuration or entries already.
     #[error("this node already belongs to a cluster")]
@@ -100,7 +100,7 @@ pub enum InitializeError {
 }
 
 /// Why no command of a batch was accepted. All of these mean: surely not done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ProposeError {
     /// Only the leader accepts proposals.
     #[error("this node is not the leader")]

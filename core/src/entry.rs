@@ -9,7 +9,7 @@ use crate::types::{Index, LogPosition, Term};
 
 /// One entry: a command for the state machine and the term in which a leader received it (§5.3).
 /// Cloning an entry shares its payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The term of the leader that created the entry.
     pub term: Term,
@@ -20,7 +20,7 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryPayload {
     /// Nothing: a new leader's first entry, by which it commits those of earlier terms (§8).
     Blank,

@@ -11,11 +11,11 @@ use crate::stored::SaveId;
 use crate::types::{Index, NodeId};
 
 /// The driver's name for a batch of proposals, given back with the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub u64);
 
 /// The driver's name for a read, or for many that arrived together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadId(pub u64);
 
 /// Something that happened.
@@ -71,7 +71,7 @@ pub enum Event {
 }
 
 /// What old entries are read from storage for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogReader {
     /// To be sent to this follower.
     Follower(NodeId),

@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::types::{Index, LogPosition, NodeId, Time};
 
 /// What only a follower has.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Follower {
     /// The leader of the current term, once heard.
     pub(crate) leader: Option<NodeId>,

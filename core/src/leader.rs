@@ -17,7 +17,7 @@ use crate::reads::Reads;
 use crate::types::{Index, LogPosition, NodeId, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leader {
     progress: BTreeMap<NodeId, Progress>,
     /// The first entry of this leader's term.

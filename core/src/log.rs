@@ -10,6 +10,7 @@
 //! consistency checks never wait for a disk, however long the log is.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::entry::Entry;
@@ -18,7 +19,7 @@ use crate::stored::{SaveId, StoredState};
 use crate::types::{Index, LogPosition, Term};
 
 /// The log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     base: LogPosition,
     term_starts: Vec<LogPosition>,
@@ -53,6 +54,15 @@ impl Log {
             window_bytes: 0,
             durable: stored.last_log.index,
             saving: VecDeque::new(),
+        }
+    }
+
+    /// Hashes the log, with its saves by how long before the last save of all they were asked for.
+    pub(crate) fn hash_since<H: Hasher>(&self, last_save: SaveId, state: &mut H) {
+        let Log { base, term_starts, last, window, window_bytes, durable, saving } = self;
+        (base, term_starts, last, window, window_bytes, durable, saving.len()).hash(state);
+        for Saving { id, first, last } in saving {
+            (last_save.0.abs_diff(id.0), first, last).hash(state);
         }
     }
 

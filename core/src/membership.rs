@@ -11,7 +11,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::types::NodeId;
 
 /// Where a server is reached. The protocol carries it and never looks inside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Where the other servers reach it, such as `10.0.0.1:7001`.
     pub rpc: String,
@@ -29,7 +29,7 @@ impl Address {
 /// The members of a cluster: voters, and non-voters, which receive the log but count in no
 /// majority. While a change is under way (joint consensus, §6) there are two sets of voters, and
 /// every decision needs a majority of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     voters: BTreeSet<NodeId>,
     voters_outgoing: Option<BTreeSet<NodeId>>,

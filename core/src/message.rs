@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Term};
 
 /// A message between two servers of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The consensus group it belongs to.
     pub group: GroupId,
@@ -24,7 +24,7 @@ pub struct Message {
 }
 
 /// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MessageBody {
     /// From a leader: replicate these entries; a heartbeat if there are none (§5.3).
     AppendEntriesRequest(AppendEntriesRequest),
@@ -38,7 +38,7 @@ pub enum MessageBody {
 
 /// Invoked by the leader to replicate log entries and as a heartbeat (§5.2, §5.3). The leader's id
 /// is the message's sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppendEntriesRequest {
     /// The leader's term.
     pub term: Term,
@@ -54,7 +54,7 @@ pub struct AppendEntriesRequest {
 }
 
 /// A follower's answer to [`AppendEntriesRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppendEntriesResponse {
     /// The follower's current term, for the leader to update itself.
     pub term: Term,
@@ -65,7 +65,7 @@ pub struct AppendEntriesResponse {
 }
 
 /// What a follower found when it compared its log with a leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendOutcome {
     /// Up to here the follower's log is the leader's, and is on its disk.
     Matched {
@@ -83,7 +83,7 @@ pub enum AppendOutcome {
 }
 
 /// Invoked by candidates to gather votes (§5.2). The candidate's id is the message's sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteRequest {
     /// The candidate's term; in a pre-vote, the term it would enter.
     pub term: Term,
@@ -96,7 +96,7 @@ pub struct VoteRequest {
 }
 
 /// What a candidate asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VoteKind {
     /// "Would you vote for me?" Changes nothing on either side (diss. §9.6).
     PreVote,
@@ -108,7 +108,7 @@ pub enum VoteKind {
 }
 
 /// A voter's answer to [`VoteRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteResponse {
     /// The voter's current term, for the candidate to update itself; in a granted pre-vote, the
     /// term that was asked for.

@@ -1,6 +1,7 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -15,7 +16,12 @@ use crate::random::Random;
 use crate::stored::{Base, Save, SaveId, StoredState};
 use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
 
+/// How many messages may wait for this server's disk. While it hangs, peers ask again and again: the
+/// oldest answers are then lost, as they may be on any network.
+const MAX_WITHHELD: usize = 1024;
+
 /// The part of a server that all roles share.
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) group: GroupId,
@@ -46,6 +52,29 @@ pub(crate) struct Node {
     /// What this step says that depends on what is on disk.
     promises: Vec<Effect>,
     effects: Vec<Effect>,
+}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // By name, so that a new field is not forgotten.
+        let Node { id, group, config, random, now, hard_state, log, commit_index, .. } = self;
+        (id, group, config, random, now, hard_state, commit_index).hash(state);
+        let Node { last_applied, memberships, applying, reading_to_apply, saving, .. } = self;
+        (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
+        let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
+        // How many saves there were decides nothing, only which are still to be done.
+        log.hash_since(*last_save, state);
+        hard_state_save.map(|save| last_save.0 - save.0).hash(state);
+        // What waits for one save is let out together, so its order decides nothing either, and
+        // neither does what is said twice: a message may arrive twice in any case.
+        let one = |(save, effect): &(SaveId, Effect)| {
+            let mut hasher = DefaultHasher::new();
+            (last_save.0 - save.0, effect).hash(&mut hasher);
+            hasher.finish()
+        };
+        let withheld: BTreeSet<u64> = withheld.iter().map(one).collect();
+        (withheld, promises, effects).hash(state);
+    }
 }
 
 impl Node {
@@ -328,6 +357,17 @@ impl Node {
         }
     }
 
+    /// Keeps back what may be said once this save is on disk.
+    fn withhold(&mut self, until: SaveId, promises: Vec<Effect>) {
+        self.withheld.extend(promises.into_iter().map(|effect| (until, effect)));
+        let is_message = |(_, effect): &(SaveId, Effect)| matches!(effect, Effect::Send(_));
+        while self.withheld.len() > MAX_WITHHELD
+            && let Some(oldest) = self.withheld.iter().position(is_message)
+        {
+            self.withheld.remove(oldest);
+        }
+    }
+
     fn next_save(&self) -> SaveId {
         SaveId(self.last_save.0 + 1)
     }
@@ -355,7 +395,7 @@ impl Node {
         }
         let promises = std::mem::take(&mut self.promises);
         match self.hard_state_save {
-            Some(id) => self.withheld.extend(promises.into_iter().map(|effect| (id, effect))),
+            Some(id) => self.withhold(id, promises),
             None => self.effects.extend(promises),
         }
         self.apply_committed();

@@ -13,7 +13,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::types::{Index, Time};
 
 /// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     /// The next entry to send.
     pub(crate) next_index: Index,
@@ -30,7 +30,7 @@ pub(crate) struct Progress {
 }
 
 /// How entries go to a follower.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Pace {
     /// It is not known where the logs agree: one request at a time.
     Probe {

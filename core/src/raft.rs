@@ -10,6 +10,7 @@
 //!     +---------------- hears a later term, or no majority any more ------------------+
 //! ```
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::candidate::{Candidate, Tally};
@@ -25,6 +26,7 @@ use crate::message::{
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
+use crate::random::Random;
 use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
@@ -40,11 +42,27 @@ pub struct Raft {
     trace: Option<TraceHook>,
 }
 
+#[derive(Clone, Hash)]
 enum Role {
     Follower(Follower),
     PreCandidate(Candidate),
     Candidate(Candidate),
     Leader(Leader),
+}
+
+/// A twin that will do the same from here on; the trace hook stays with the original.
+impl Clone for Raft {
+    fn clone(&self) -> Raft {
+        Raft { node: self.node.clone(), role: self.role.clone(), trace: None }
+    }
+}
+
+/// All that decides what the server does next: two that hash alike behave alike.
+impl Hash for Raft {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.node.hash(state);
+        self.role.hash(state);
+    }
 }
 
 impl Raft {
@@ -65,6 +83,13 @@ impl Raft {
     /// Calls `hook` with one line after each event.
     pub fn set_trace(&mut self, hook: TraceHook) {
         self.trace = Some(hook);
+    }
+
+    /// Draws election timeouts and ballot numbers from this seed from now on, which is not mixed
+    /// with the node's id. A search over all runs brings servers together by it that differ only
+    /// in how many numbers they drew.
+    pub fn reseed(&mut self, seed: u64) {
+        self.node.random = Random::new(seed);
     }
 
     /// Handles what happened up to `now`, in order, and says what is to be done about all of it.

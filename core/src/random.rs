@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Random {
     state: u64,
 }

@@ -12,13 +12,13 @@ use crate::mutants::{Mutant, is_planted};
 use crate::types::Index;
 
 /// The reads that a leader has not answered, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Reads {
     arrived: Vec<ReadId>,
     waiting: VecDeque<Waiting>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Waiting {
     id: ReadId,
     round: u64,

@@ -7,12 +7,12 @@ use crate::membership::Membership;
 use crate::types::{HardState, Index, LogPosition};
 
 /// The name of a save, counted up by one from save to save.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SaveId(pub u64);
 
 /// What is to be stored in one durable, atomic write. Saves are stored in the order they came; a
 /// driver or a storage may join several in one write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Save {
     /// Term and vote, if they changed.
     pub hard_state: Option<HardState>,
@@ -24,7 +24,7 @@ pub struct Save {
 }
 
 /// What stands in front of the log's first entry: nothing at first, later a snapshot (§7).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Base {
     /// The last position that is not in the log because it is included in what stands in front of
     /// it (`lastIncludedIndex`, `lastIncludedTerm`).

@@ -72,7 +72,7 @@ impl LogPosition {
 /// What a server must have on stable storage before it answers an RPC, apart from its log
 /// (Figure 2, "Persistent state on all servers"). Term and vote are one record: stored apart, a
 /// crash between the two would let a server vote twice in a term.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// The latest term this server has seen.
     pub current_term: Term,

@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::schedule;
 
 /// About how many operations clients call at the most.
-const OPERATIONS: u32 = 4000;
+const OPERATIONS: u32 = 6000;
 
 /// What one run of a world is to be.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Plan {
     pub config: Config,
     /// The length of a segment of the log, in bytes.
     pub segment_bytes: u64,
+    /// Whether state machines survive crashes, with all that they have applied.
+    pub durable_machines: bool,
     /// What happens all the time.
     pub weather: Weather,
     /// The rate of each server's clock, in a million.
@@ -157,7 +159,7 @@ impl Plan {
         };
         let config = config(&mut dice);
         let patience = config.election_timeout;
-        let chaos = patience * (60 + dice.below(100) as u32);
+        let chaos = patience * (100 + dice.below(400) as u32);
         let weather = profile.weather(patience, &mut dice);
         let clocks = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
         let faults = schedule::draw(profile, nodes, non_voters, patience, chaos, &mut dice);
@@ -179,6 +181,7 @@ impl Plan {
             all_told: all_told || faults.iter().any(|planned| planned.may_lose_a_server()),
             config,
             segment_bytes: dice.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
+            durable_machines: dice.below(3) == 0,
             weather,
             clocks,
             faults,

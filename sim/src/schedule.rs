@@ -26,7 +26,7 @@ pub(crate) fn draw(
     if kinds.is_empty() {
         return Vec::new();
     }
-    let count = 3 + dice.below(40);
+    let count = 5 + dice.below(150);
     let mut flips_left = (nodes - non_voters).saturating_sub(1) / 2;
     let mut faults: Vec<Planned> = (0..count)
         .map(|_| {
@@ -45,8 +45,87 @@ pub(crate) fn draw(
             Planned { at, lasts, fault }
         })
         .collect();
+    let companions: Vec<Planned> = faults
+        .iter()
+        .filter(|planned| matches!(planned.fault, Fault::Partition(_) | Fault::Crash(..)))
+        .filter_map(|planned| companion(planned, &kinds, nodes, patience, dice))
+        .collect();
+    faults.extend(companions);
+    if kinds.contains(&Kind::Disks) && kinds.contains(&Kind::Crashes) {
+        for _ in 0..dice.below(6) {
+            faults.extend(stalled_through_an_election(nodes, patience, chaos, dice));
+            faults.extend(overwritten_while_saved(nodes, patience, chaos, dice));
+        }
+    }
     faults.sort_by_key(|planned| planned.at);
     faults
+}
+
+/// What goes wrong beside another fault, while leaders change: single faults are survived, and bugs
+/// hide where two meet.
+fn companion(
+    beside: &Planned,
+    kinds: &[Kind],
+    nodes: usize,
+    patience: Duration,
+    dice: &mut Dice,
+) -> Option<Planned> {
+    let (struck, fine) = (dice.place(nodes), dice.below(3) > 0);
+    let target = Target::Node(struck);
+    let fault = match dice.below(6) {
+        0 | 1 => Fault::DiskStall(target),
+        2 | 3 => Fault::DiskSlow(target, patience / dice.pick(&[2, 1])),
+        4 => Fault::CrashInSave(target, crash(dice), dice.below(3)),
+        _ => Fault::Pause(target),
+    };
+    let kind = match fault {
+        Fault::DiskStall(_) | Fault::DiskSlow(..) => Kind::Disks,
+        _ => Kind::Crashes,
+    };
+    let at = beside.at + dice.duration(Duration::ZERO, beside.lasts);
+    let lasts = dice.duration(patience, patience * 6);
+    (kinds.contains(&kind) && !fine).then_some(Planned { at, lasts, fault })
+}
+
+/// A disk stalls, others elect a leader meanwhile, and the server crashes soon after its disk has
+/// written all that had come together: what was saved in one write must all be there.
+fn stalled_through_an_election(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 3] {
+    let struck = Target::Node(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let lasts = dice.duration(patience * 3, patience * 8);
+    let soon = lasts + dice.duration(Duration::ZERO, patience);
+    [
+        Planned { at, lasts, fault: Fault::DiskStall(struck) },
+        Planned {
+            at: at + dice.duration(Duration::ZERO, patience / 2),
+            lasts: lasts * 2,
+            fault: Fault::Partition(Cut::Alone(Target::Leader(0))),
+        },
+        Planned { at: at + soon, lasts: patience, fault: Fault::Crash(struck, crash(dice)) },
+    ]
+}
+
+/// A leader's disk stalls with entries that only it has; another is elected, and overwrites them
+/// before they are written: what a late save holds is not what the log holds (A-B-A).
+fn overwritten_while_saved(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 2] {
+    let leader = Target::Leader(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let cut = dice.duration(patience * 2, patience * 4);
+    let soon = dice.duration(Duration::ZERO, patience / 4);
+    [
+        Planned { at, lasts: cut * 2, fault: Fault::DiskStall(leader) },
+        Planned { at: at + soon, lasts: cut, fault: Fault::Partition(Cut::Alone(leader)) },
+    ]
 }
 
 fn target(nodes: usize, dice: &mut Dice) -> Target {

@@ -33,6 +33,8 @@ pub(crate) struct Server<W: Workload> {
     pub(crate) apply_stalled_until: Time,
     /// The saves that were being written when it crashed: on disk as a whole, or not at all.
     pub(crate) in_doubt: Vec<Save>,
+    /// A state machine that survived a crash, and the last entry that it has applied.
+    pub(crate) kept: Option<(W::Machine, Index)>,
     /// A bit that is to flip, once there is a place for it.
     pub(crate) flip: Option<u64>,
 }
@@ -91,6 +93,7 @@ impl<W: Workload> Server<W> {
             paused_until: Time::default(),
             apply_stalled_until: Time::default(),
             in_doubt: Vec::new(),
+            kept: None,
             flip: None,
         }
     }

@@ -39,7 +39,7 @@ pub struct Simulation<F> {
     threads: usize,
     /// The bug that is planted in each world's thread.
     #[cfg(feature = "mutants")]
-    pub(crate) mutant: Option<actix_raft_core::mutants::Mutant>,
+    mutant: Option<actix_raft_core::mutants::Mutant>,
 }
 
 /// One world that ended well.
@@ -162,8 +162,21 @@ impl<W: Workload, F: Fn() -> W + Sync> Simulation<F> {
         }
     }
 
+    /// Worlds in which this bug is planted.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn mutant(self, mutant: Option<actix_raft_core::mutants::Mutant>) -> Simulation<F> {
+        Simulation { mutant, ..self }
+    }
+
+    /// The first of these seeds that breaks a law, as it is.
+    #[must_use]
+    pub fn first_failure(&self, seeds: impl IntoIterator<Item = u64>) -> Option<Box<Failure>> {
+        self.each(seeds, |_| {}).err()
+    }
+
     /// Runs these seeds on all threads, until one fails.
-    pub(crate) fn each(
+    fn each(
         &self,
         seeds: impl IntoIterator<Item = u64>,
         mut done: impl FnMut(Run),

@@ -54,6 +54,9 @@ use inject::Active;
 /// How often a server is told of a timeout that is not due.
 const TOO_EARLY: Chance = Chance(5_000);
 
+/// More steps than any world takes whose servers do not spin.
+const MAX_STEPS: u64 = 3_000_000;
+
 /// A simulated cluster. Most users want a [`Simulation`](crate::simulation::Simulation), which runs
 /// many.
 pub struct World<W: Workload> {
@@ -150,7 +153,7 @@ impl<W: Workload> World<W> {
     /// A world as a plan wants it, at its beginning.
     #[must_use]
     pub fn new(plan: Plan, workload: W) -> World<W> {
-        let mut dice = Dice::new(plan.seed ^ 0x5eed_0f_a11);
+        let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
         let members = ids.clone().map(|id| (id, Address::new(format!("server-{id}"), "")));
@@ -262,6 +265,8 @@ impl<W: Workload> World<W> {
     pub(crate) fn run_until(&mut self, end: Time) -> Result<(), Broken> {
         while let Some((time, happening)) = self.queue.next_until(end) {
             self.now = self.now.max(time);
+            let steps = self.counts.steps;
+            crate::laws::law!(steps < MAX_STEPS, "servers come to rest", "{steps} steps");
             self.happens(happening)?;
         }
         self.now = self.now.max(end);

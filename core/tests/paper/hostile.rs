@@ -296,3 +296,21 @@ fn no_message_stops_a_server_or_changes_what_it_has_committed() {
         }
     }
 }
+
+/// Memory is bounded whatever peers ask while the disk hangs.
+#[test]
+fn a_flood_of_requests_to_a_server_whose_disk_hangs_is_forgotten_but_for_the_latest() {
+    let mut cluster = Cluster::new(3);
+    cluster.server(1).prompt.saves = false;
+    cluster.hear(1, 2, ask_vote(1, at(0, 0)));
+    for _ in 0..5000 {
+        cluster.hear(1, 3, ask_pre_vote(1, at(0, 0)));
+    }
+    cluster.hear(1, 2, ask_vote(1, at(0, 0)));
+    assert_eq!(cluster.sent(), [], "nothing is said before the vote is on disk");
+    let saved = cluster.server(1).saved().unwrap();
+    cluster.step(1, vec![saved]);
+    let answers = cluster.sent();
+    assert!((1..=1024).contains(&answers.len()), "{} answers", answers.len());
+    assert!(answers.last().is_some_and(|(to, body)| *to == 2 && is_yes(body)), "the vote is told");
+}

@@ -19,4 +19,5 @@ mod reads;
 mod replication;
 mod restart;
 mod terms;
+mod trace;
 mod votes;

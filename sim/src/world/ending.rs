@@ -46,7 +46,7 @@ impl<W: Workload> World<W> {
 
     /// Strikes a minority of the voters, for good.
     fn afflict(&mut self) -> Result<(), Broken> {
-        let mut dice = Dice::new(self.plan.seed ^ 0xa_ff11c7);
+        let mut dice = Dice::new(self.plan.seed ^ 0x0aff_11c7);
         let voters = self.plan.voters();
         let damaged = |at: &usize| self.servers[*at].disk.flipped;
         let lost = (0..voters).filter(damaged).count();

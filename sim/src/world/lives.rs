@@ -4,7 +4,7 @@ use actix_raft_core::config::Config;
 use actix_raft_core::event::Event;
 use actix_raft_core::raft::Raft;
 use actix_raft_core::status::RoleName;
-use actix_raft_core::stored::Save;
+use actix_raft_core::stored::{Save, StoredState};
 use actix_raft_core::types::{GroupId, Index};
 
 use super::clients::Reply;
@@ -183,7 +183,12 @@ impl<W: Workload> World<W> {
             // Their connections break: perhaps done, perhaps not.
             self.refuse(waiting, || Reply::Unknown);
         }
-        self.servers[at].state = State::Down;
+        let down = std::mem::replace(&mut self.servers[at].state, State::Down);
+        if let State::Up(running) = down
+            && self.plan.durable_machines
+        {
+            self.servers[at].kept = Some((running.machine, self.shadows[at].applied));
+        }
         self.servers[at].life += 1;
         let shadow = &mut self.shadows[at];
         shadow.live = shadow.durable.clone();
@@ -259,7 +264,11 @@ impl<W: Workload> World<W> {
         let seed = self.dice.number();
         let config = Config { seed, ..self.plan.config.clone() };
         let now = server.clock.show(self.now);
-        let stored = wal.state().clone();
+        let kept = server.kept.take();
+        let (machine, applied) = kept.unwrap_or_else(|| (self.workload.machine(), Index::ZERO));
+        self.shadows[at].applied = applied;
+        self.shadows[at].applying = applied;
+        let stored = StoredState { last_applied: applied, ..wal.state().clone() };
         let raft = Raft::new(server.id, GroupId(0), config, &stored, now);
         let status = raft.status();
         law!(
@@ -270,7 +279,7 @@ impl<W: Workload> World<W> {
             "a server starts as a follower with what it has stored (§5.2)",
             "{status}"
         );
-        let running = Running::new(raft, wal, self.workload.machine(), now);
+        let running = Running::new(raft, wal, machine, now);
         server.state = State::Up(Box::new(running));
         self.tell(|| format!("server {} starts: {status}", at + 1));
         self.arm_timer(at);

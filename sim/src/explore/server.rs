@@ -1,0 +1,261 @@
+//! One server of a small world: the real core on a disk that takes its time, and all that one
+//! thing that happens makes it do.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix_raft_core::config::Config;
+use actix_raft_core::effect::Effect;
+use actix_raft_core::entry::Entry;
+use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::message::Message;
+use actix_raft_core::raft::Raft;
+use actix_raft_core::status::{RoleName, Status};
+use actix_raft_core::stored::{Base, Save, SaveId, StoredState};
+use actix_raft_core::types::{GroupId, HardState, Index, NodeId, Term, Time};
+
+use super::laws;
+
+/// It is always this time: with timeouts of zero every deadline has passed, so that whatever can
+/// ever happen can happen now, and no time is part of a state.
+const NOW: Time = Time(0);
+
+/// What a disk holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Image {
+    pub(super) hard_state: HardState,
+    pub(super) base: Base,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Image {
+    pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
+        self.entries.get(index.0.checked_sub(1)? as usize)
+    }
+
+    fn write(&mut self, save: &Save) -> Result<(), String> {
+        self.hard_state = save.hard_state.unwrap_or(self.hard_state);
+        if let Some(base) = &save.base {
+            self.base = base.clone();
+        }
+        for entry in save.entries.iter().flat_map(|run| run.iter()) {
+            let before = entry.index.prev().0 as usize;
+            if entry.index == Index::ZERO || before > self.entries.len() {
+                return Err(format!("the save of entry {} leaves a gap", entry.position()));
+            }
+            self.entries.truncate(before);
+            self.entries.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    fn stored(&self) -> StoredState {
+        let mut stored = StoredState { hard_state: self.hard_state, ..StoredState::default() };
+        stored.note_base(self.base.clone());
+        self.entries.iter().for_each(|entry| stored.note_entry(entry));
+        stored
+    }
+
+    fn read(&self, first: Index, last: Index, max_bytes: usize) -> Arc<[Entry]> {
+        let last = self.entries.len().min(last.0 as usize);
+        let wanted = self.entries.get(first.prev().0 as usize..last).unwrap_or(&[]);
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let before = bytes;
+            bytes += entry.weight();
+            before == 0 || bytes <= max_bytes
+        };
+        wanted.iter().take_while(fits).cloned().collect()
+    }
+}
+
+/// A server and its disk.
+#[derive(Clone)]
+pub(super) struct Server {
+    raft: Raft,
+    /// What a crash leaves.
+    pub(super) durable: Image,
+    /// What the server believes to be on its disk: `durable` and the saves that wait.
+    pub(super) live: Image,
+    queued: VecDeque<(SaveId, Save)>,
+    /// The elections that it called in its current term, in all its lives.
+    pub(super) campaigns: u64,
+}
+
+/// What happens to a server.
+#[derive(Clone, Debug)]
+pub(super) enum Happening {
+    /// Something that the core is told.
+    Event(Event),
+    /// The disk finishes the oldest save.
+    SaveDone,
+    /// The power fails and comes back.
+    Crash,
+}
+
+/// When saves are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saves {
+    /// Before anything else happens to the server.
+    AtOnce,
+    /// At any time later, one by one; a crash loses those that wait.
+    Later,
+}
+
+/// What a server did about something that happened.
+pub(super) struct Reaction {
+    pub(super) server: Server,
+    pub(super) sent: Vec<Message>,
+    pub(super) said: Vec<Said>,
+}
+
+/// What a server says about the world, to be compared with what others said.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Said {
+    /// It leads this term.
+    Leads(Term),
+    /// Entries up to here are committed; whether the last was on its own disk when it said so.
+    Committed { index: Index, in_term: Term, durable: bool },
+    /// These entries go to the state machine.
+    Applied(Arc<[Entry]>),
+    /// The read may look at the state machine, which has applied this much.
+    ReadReady { id: ReadId, applied: Index },
+    /// The read will not be served.
+    ReadRefused(ReadId),
+}
+
+impl Hash for Server {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Server { raft, durable, live, queued, campaigns } = self;
+        (raft, durable, live, campaigns, queued.len()).hash(state);
+        // The saves' names follow each other, and how many came before says nothing.
+        queued.iter().for_each(|(_, save)| save.hash(state));
+    }
+}
+
+impl Server {
+    pub(super) fn start(id: NodeId, config: &Config, durable: Image) -> Server {
+        let mut raft = Raft::new(id, GroupId(0), config.clone(), &durable.stored(), NOW);
+        raft.reseed(0);
+        Server { raft, live: durable.clone(), durable, queued: VecDeque::new(), campaigns: 0 }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.raft.status()
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.status().role == RoleName::Leader
+    }
+
+    pub(super) fn saves_wait(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// What becomes of the server, or the law that it breaks.
+    pub(super) fn react(
+        &self,
+        config: &Config,
+        saves: Saves,
+        what: Happening,
+    ) -> Result<Reaction, String> {
+        let mut server = self.clone();
+        let (mut sent, mut said) = (Vec::new(), Vec::new());
+        let first = match what {
+            Happening::Crash => {
+                let id = self.status().id;
+                let campaigns = self.campaigns;
+                server = Server::start(id, config, self.durable.clone());
+                server.campaigns = campaigns;
+                None
+            }
+            Happening::SaveDone => server.finish_save()?,
+            Happening::Event(event) => {
+                server.campaigns += u64::from(matches!(event, Event::Timeout) && !self.leads());
+                Some(event)
+            }
+        };
+        let mut events: VecDeque<Event> = first.into_iter().collect();
+        while let Some(event) = events.pop_front() {
+            let effects = server.step(event)?;
+            let Status { role, current_term, .. } = server.status();
+            if role == RoleName::Leader && !said.contains(&Said::Leads(current_term)) {
+                said.push(Said::Leads(current_term));
+            }
+            for effect in effects {
+                let answer = server.carry_out(effect, &mut sent, &mut said)?;
+                events.extend(answer);
+            }
+            if saves == Saves::AtOnce && events.is_empty() {
+                events.extend(server.finish_save()?);
+            }
+        }
+        Ok(Reaction { server, sent, said })
+    }
+
+    fn step(&mut self, event: Event) -> Result<Vec<Effect>, String> {
+        let before = self.status();
+        // A ballot's number says which election of this server it belongs to, and nothing else.
+        self.raft.reseed(before.current_term.0 << 32 | self.campaigns);
+        let step = catch_unwind(AssertUnwindSafe(|| self.raft.step(NOW, [event])));
+        let effects = step.map_err(|panic| laws::panicked(&*panic))?;
+        self.raft.reseed(0);
+        if self.status().current_term > before.current_term {
+            self.campaigns = 0;
+        }
+        laws::step(before, self.status(), &self.durable, &self.live, &effects)?;
+        Ok(effects)
+    }
+
+    /// Does what the core wants, and returns what it is told about it at once.
+    fn carry_out(
+        &mut self,
+        effect: Effect,
+        sent: &mut Vec<Message>,
+        said: &mut Vec<Said>,
+    ) -> Result<Option<Event>, String> {
+        let status = self.status();
+        match effect {
+            Effect::Save { id, save } => {
+                self.live.write(&save)?;
+                self.queued.push_back((id, save));
+            }
+            Effect::Send(message) => sent.push(message),
+            Effect::ReadLog { reader, first, last, max_bytes } => {
+                let entries = self.live.read(first, last, max_bytes);
+                return Ok(Some(Event::LogRead { reader, entries }));
+            }
+            Effect::Apply { entries } => {
+                let index = entries.last().map_or(status.last_applied, |entry| entry.index);
+                said.push(Said::Applied(entries));
+                return Ok(Some(Event::Applied { index }));
+            }
+            Effect::Committed { index } => {
+                let held = self.durable.entry(index);
+                let durable = held.is_some() && held == self.live.entry(index);
+                said.push(Said::Committed { index, in_term: status.current_term, durable });
+            }
+            Effect::ReadReady { id } => {
+                said.push(Said::ReadReady { id, applied: status.last_applied });
+            }
+            Effect::ReadRefused { id, .. } => said.push(Said::ReadRefused(id)),
+            Effect::Violation { from, what } => {
+                return Err(format!("server {from} is wrongly accused: {what}"));
+            }
+            Effect::Initialized(_) | Effect::Proposed { .. } | Effect::LeadershipLost => {}
+        }
+        Ok(None)
+    }
+
+    fn finish_save(&mut self) -> Result<Option<Event>, String> {
+        let Some((id, save)) = self.queued.pop_front() else {
+            return Ok(None);
+        };
+        let before = self.durable.hard_state;
+        self.durable.write(&save)?;
+        laws::became_durable(before, self.durable.hard_state)?;
+        Ok(Some(Event::Saved { id }))
+    }
+}
