@@ -68,6 +68,9 @@ pub enum Command {
         /// The length of a segment of the log, in bytes.
         #[arg(key)]
         segment_bytes: Option<u64>,
+        /// Whether state machines survive crashes, with all that they have applied.
+        #[arg(key, optional)]
+        durable_machines: bool,
     },
     /// Tells a server of the cluster.
     Initialize(usize),

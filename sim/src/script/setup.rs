@@ -64,7 +64,15 @@ impl Script {
     }
 
     fn start_cluster(&mut self, command: &Command) -> Done {
-        let Command::Cluster { nodes, non_voters, told, leader, segment_bytes, .. } = command
+        let Command::Cluster {
+            nodes,
+            non_voters,
+            told,
+            leader,
+            segment_bytes,
+            durable_machines,
+            ..
+        } = command
         else {
             return Ok(());
         };
@@ -81,6 +89,7 @@ impl Script {
             Some(some) => numbers(some)?.into_iter().map(|server| server as usize).collect(),
         };
         let mut plan = plan(*nodes, *nodes - voters, config(command));
+        plan.durable_machines = *durable_machines;
         plan.segment_bytes = segment_bytes.unwrap_or(plan.segment_bytes);
         let mut world = World::new(plan, Notebook);
         world.take_by_hand();
@@ -160,6 +169,7 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
         all_told: true,
         config,
         segment_bytes: 16 << 10,
+        durable_machines: false,
         weather,
         clocks: vec![TRUE_RATE; nodes],
         faults: Vec::new(),
