@@ -34,8 +34,8 @@ pub enum Command {
         /// How many of them, the last ones, have no vote.
         #[arg(key)]
         non_voters: Option<usize>,
-        /// Who is told of the cluster: all voters, or these only; the others learn of it from the
-        /// log.
+        /// Who is told of the cluster: all voters, or `nobody`, or these only, as in `told="1 2"`; the
+        /// others learn of it from the log.
         #[arg(key)]
         told: Option<String>,
         /// Who leads it: the election is not shown.
@@ -77,7 +77,7 @@ pub enum Command {
     /// A server's clock jumps to its deadline: a follower's patience ends, a leader's heartbeat is
     /// due.
     Timeout(usize),
-    /// The same, several times, for a leader: `heartbeat 1`.
+    /// The same, so many times: `heartbeat 1 3`.
     Heartbeat(usize, #[arg(optional)] usize),
     /// A server's clock jumps ahead: `clock 1 150ms`.
     Clock(usize, Millis),
