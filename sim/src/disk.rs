@@ -29,6 +29,8 @@ pub(crate) struct SimDisk {
     /// A fault strikes the next save, after this many operations.
     pub(crate) trap: Option<Trap>,
     pub(crate) full: bool,
+    /// The operation of the next opening that fails, counted from 1.
+    pub(crate) opening: Option<u64>,
     /// Whether a bit of what it holds was flipped.
     pub(crate) flipped: bool,
     /// How far which segment had been written when a bit was to be flipped.
@@ -54,6 +56,7 @@ impl SimDisk {
             slower: Duration::ZERO,
             trap: None,
             full: false,
+            opening: None,
             flipped: false,
             held: None,
         }
@@ -61,8 +64,12 @@ impl SimDisk {
 
     pub(crate) fn open(&mut self) -> Result<Wal, OpenError> {
         self.repair();
-        let (wal, _) = Wal::open(Arc::new(self.disk.clone()), self.options.clone())?;
-        Ok(wal)
+        if let Some(operation) = self.opening.take() {
+            self.fail_after(operation.saturating_sub(1), false);
+        }
+        let opened = Wal::open(Arc::new(self.disk.clone()), self.options.clone());
+        self.repair();
+        opened.map(|(wal, _)| wal)
     }
 
     /// From now on everything works.
@@ -93,15 +100,7 @@ impl SimDisk {
     pub(crate) fn crash(&mut self, crash: Crash) {
         self.trap = None;
         if let Crash::Power(seed) = crash {
-            let mut dice = Dice::new(seed);
-            let survives = match dice.below(8) {
-                0 | 1 => Survives::Nothing,
-                2 => Survives::Everything,
-                3 => Survives::FirstHalf,
-                4 => Survives::SecondHalf,
-                _ => Survives::Some(dice.number()),
-            };
-            self.disk = self.disk.crash(survives);
+            self.disk = self.disk.crash(survives(seed));
         }
         self.repair();
     }
@@ -149,6 +148,18 @@ impl SimDisk {
             }
         });
         true
+    }
+}
+
+/// What the disk keeps of what was not synced, by the seed of a power failure.
+pub(crate) fn survives(seed: u64) -> Survives {
+    let mut dice = Dice::new(seed);
+    match dice.below(8) {
+        0 | 1 => Survives::Nothing,
+        2 => Survives::Everything,
+        3 => Survives::FirstHalf,
+        4 => Survives::SecondHalf,
+        _ => Survives::Some(dice.number()),
     }
 }
 

@@ -84,6 +84,7 @@
 //! | [`workload`], [`history`], [`key_value`] | what clients do, what they saw, the built-in clients |
 //! | [`plan`], [`profile`], [`fault`] | what a seed stands for |
 //! | [`laws`], [`coverage`] | what must hold; which situations came up |
+//! | [`script`] | worlds driven by hand, by the golden scripts |
 //! | [`explore`] | small worlds searched to the end |
 //! | [`conformance`] | the contracts of storages |
 //!
@@ -108,6 +109,7 @@ pub mod profile;
 mod queue;
 mod quiet;
 mod schedule;
+pub mod script;
 mod server;
 mod shrink;
 pub mod simulation;

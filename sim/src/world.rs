@@ -20,7 +20,9 @@
 //! | `world/clients.rs` | clients and their answers |
 //! | `world/inject.rs` | faults as they begin and end |
 //! | `world/ending.rs` | what must be well again after the faults |
+//! | `world/by_hand.rs` | the same world, in which nothing happens but what a script says |
 
+mod by_hand;
 mod clients;
 mod effects;
 mod ending;
@@ -85,6 +87,8 @@ pub struct World<W: Workload> {
     client_dice: Dice,
     digest: u64,
     trace: Option<Trace>,
+    /// What a world that is driven by hand shows, line by line; `None` in any other.
+    shown: Option<Vec<String>>,
 }
 
 /// Receives each line of a world's trace.
@@ -186,6 +190,7 @@ impl<W: Workload> World<W> {
             dice,
             digest: 0,
             trace: None,
+            shown: None,
             workload,
             plan,
         };
@@ -269,7 +274,9 @@ impl<W: Workload> World<W> {
     }
 
     pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
+        if let Some(shown) = &mut self.shown {
+            shown.push(line());
+        } else if let Some(trace) = &mut self.trace {
             let line = line();
             trace(format!("{} {line}", self.now));
         }
@@ -409,7 +416,7 @@ impl<W: Workload> World<W> {
         }
         let mut events = std::mem::take(&mut running.inbox);
         events.extend(self.take_operations(at));
-        if self.dice.happens(TOO_EARLY) {
+        if self.shown.is_none() && self.dice.happens(TOO_EARLY) {
             events.push(Event::Timeout);
         }
         if self.weather.batches {
@@ -437,6 +444,7 @@ impl<W: Workload> World<W> {
         self.counts.steps += 1;
         self.note_step(at, &after, events, effects.len());
         let step = Step { at, now, before, after, is_voter, deadlines, events, effects: &effects };
+        self.show_step(&step);
         self.note_reads(at, &step);
         self.laws.after_step(&step, &mut self.shadows, &mut self.coverage)?;
         self.carry_out(at, effects)?;

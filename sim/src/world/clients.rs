@@ -82,6 +82,9 @@ impl<W: Workload> World<W> {
     }
 
     fn client_delay(&mut self) -> Duration {
+        if self.shown.is_some() {
+            return Duration::ZERO;
+        }
         self.client_dice.duration(Duration::from_micros(20), Duration::from_micros(500))
     }
 
@@ -159,6 +162,9 @@ impl<W: Workload> World<W> {
 
     /// Answers some of those whose write is committed.
     pub(super) fn answer_committed(&mut self, at: usize) {
+        if self.shown.is_some() {
+            return;
+        }
         let Some(running) = self.servers[at].running() else { return };
         let committed = running.committed;
         let mut answers = Vec::new();
@@ -240,11 +246,12 @@ impl<W: Workload> World<W> {
 
     /// A client hears what became of its operation.
     pub(super) fn answered(&mut self, id: OperationId, reply: Reply<W>) {
-        let operation = &mut self.history[id];
-        if operation.outcome != Outcome::Open {
+        if self.history[id].outcome != Outcome::Open {
             // It lost patience before.
             return;
         }
+        self.show_answer(id, &reply);
+        let operation = &mut self.history[id];
         operation.returned = Some(self.now);
         let client = operation.client;
         let asked = self.clients.get(client).map(|client| client.asked);

@@ -240,7 +240,7 @@ impl<W: Workload> World<W> {
     }
 
     /// A timer that was set by the clock as it was is set anew.
-    fn clock_changed(&mut self, at: usize) {
+    pub(super) fn clock_changed(&mut self, at: usize) {
         if let Some(running) = self.servers[at].running() {
             running.timer = None;
         }

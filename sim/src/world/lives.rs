@@ -29,7 +29,8 @@ impl<W: Workload> World<W> {
         }
         // All that waits; but some of it may have come too late to be taken along.
         let waiting = running.saves.len();
-        let taken = if self.dice.below(4) == 0 { 1 + self.dice.place(waiting) } else { waiting };
+        let late = self.shown.is_none() && self.dice.below(4) == 0;
+        let taken = if late { 1 + self.dice.place(waiting) } else { waiting };
         running.saving = running.saves.drain(..taken).collect();
         let begin = self.now.max(stalled);
         let wait = self.dice.duration(self.weather.save.0, self.weather.save.1) + slower;
@@ -95,7 +96,7 @@ impl<W: Workload> World<W> {
         }
         self.flip_bit(at);
         // A writer tells of each save, or of the last only.
-        let each = self.dice.below(2) == 0;
+        let each = self.shown.is_none() && self.dice.below(2) == 0;
         let last = batch.last().map(|(id, _)| *id);
         for (id, _) in batch {
             if each || Some(id) == last {
@@ -131,7 +132,7 @@ impl<W: Workload> World<W> {
     }
 
     /// A server stops. If it was writing, it stops somewhere in that.
-    fn crash_in_save(
+    pub(super) fn crash_in_save(
         &mut self,
         at: usize,
         crash: Crash,
@@ -169,9 +170,11 @@ impl<W: Workload> World<W> {
     pub(super) fn fail_stop(&mut self, at: usize) {
         self.go_down(at);
         self.servers[at].disk.crash(Crash::Process);
-        let patience = self.plan.config.election_timeout;
-        let wait = self.dice.duration(patience, patience * 8);
-        self.after(wait, Happening::Restart(at));
+        if self.shown.is_none() {
+            let patience = self.plan.config.election_timeout;
+            let wait = self.dice.duration(patience, patience * 8);
+            self.after(wait, Happening::Restart(at));
+        }
     }
 
     fn go_down(&mut self, at: usize) {
@@ -200,15 +203,19 @@ impl<W: Workload> World<W> {
             return Ok(());
         }
         let used = server.disk.used_bytes();
+        let failing = server.disk.opening.is_some();
         let opened = server.disk.open();
         let wal = match opened {
             Ok(wal) => wal,
             Err(error) if server.disk.flipped => return self.lose(at, &error.to_string()),
             Err(error) => {
-                let full = server.disk.full;
-                law!(full, "a log opens after a crash", "server {}: {error}", at + 1);
-                let wait = self.plan.config.election_timeout * 2;
-                self.after(wait, Happening::Restart(at));
+                let refused = server.disk.full || failing;
+                law!(refused, "a log opens after a crash", "server {}: {error}", at + 1);
+                self.tell(|| format!("server {} does not start: {error}", at + 1));
+                if self.shown.is_none() {
+                    let wait = self.plan.config.election_timeout * 2;
+                    self.after(wait, Happening::Restart(at));
+                }
                 return Ok(());
             }
         };
@@ -277,6 +284,7 @@ impl<W: Workload> World<W> {
         self.tell(|| format!("server {} starts: {status}", at + 1));
         self.arm_timer(at);
         let told = at < self.plan.voters() && (self.plan.all_told || at == 0);
+        let told = told && self.shown.is_none();
         if stored.is_pristine() && told {
             let wait = self.plan.config.election_timeout / 4;
             let wait = self.dice.duration(std::time::Duration::ZERO, wait);

@@ -1,0 +1,90 @@
+//! The application of scripts: a notebook, into which clients write words.
+
+use std::fmt;
+
+use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::messages::Index;
+use bytes::Bytes;
+
+use crate::dice::Dice;
+use crate::workload::{Request, Workload};
+
+/// The workload of scripts. Its clients do only what a script says.
+#[derive(Debug, Default)]
+pub(crate) struct Notebook;
+
+/// Words, in the order in which they were written.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    words: Vec<String>,
+    fingerprint: u64,
+}
+
+/// What a reader sees.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Words(Vec<String>);
+
+/// What a script calls a read.
+#[derive(Clone)]
+pub(crate) struct Label(pub(crate) String);
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_empty() {
+            true => f.write_str("nothing"),
+            false => f.write_str(&self.0.join(" ")),
+        }
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Application for Page {
+    type Command = String;
+    /// How many words there are.
+    type Response = usize;
+
+    fn encode(word: String) -> Bytes {
+        word.into()
+    }
+
+    fn decode(bytes: Bytes) -> Result<String, DecodeError> {
+        Ok(String::from_utf8(bytes.to_vec())?)
+    }
+}
+
+impl StateMachine for Page {
+    fn apply(&mut self, _: Index, word: String) -> usize {
+        for byte in word.bytes().chain([0]) {
+            self.fingerprint = Dice::new(self.fingerprint ^ u64::from(byte)).number();
+        }
+        self.words.push(word);
+        self.words.len()
+    }
+}
+
+impl Workload for Notebook {
+    type Machine = Page;
+    type Query = Label;
+    type Answer = Words;
+
+    fn machine(&self) -> Page {
+        Page::default()
+    }
+
+    fn next(&mut self, _: usize, _: &mut Dice) -> Request<Notebook> {
+        Request::Read(Label(String::new()))
+    }
+
+    fn read(page: &Page, _: &Label) -> Words {
+        Words(page.words.clone())
+    }
+
+    fn fingerprint(page: &Page) -> u64 {
+        page.fingerprint
+    }
+}
