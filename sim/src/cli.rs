@@ -3,6 +3,7 @@
 mod explore;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod script;
 mod seeds;
 mod table;
 mod watchdog;
@@ -24,6 +25,9 @@ enum Command {
     /// Runs seeds. Ends with 0 if all laws held, 1 if one was broken, 3 if a run was hollow and
     /// that was denied.
     Run(seeds::Run),
+    /// Runs golden scripts. Ends with 0 if they give the traces that they hold, 1 if one differs,
+    /// 2 if a law is broken in one.
+    Script(script::Scripts),
     /// Searches small worlds to the end. Ends with 0 if all laws held, 1 if one was broken.
     Explore(explore::Explore),
     /// Runs seeds against each bug that was planted on purpose. Ends with 0 if all were caught.
@@ -34,6 +38,7 @@ enum Command {
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Run(run) => Ok(run.run()),
+        Command::Script(scripts) => scripts.run(),
         Command::Explore(explore) => Ok(explore.run()),
         #[cfg(feature = "mutants")]
         Command::Mutants(mutants) => mutants.run(),

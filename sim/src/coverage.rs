@@ -66,6 +66,7 @@ situations! {
     LeaderPaused: "a leader stands still, and another is elected",
     DiskStalled: "a disk stalls",
     DiskFailed: "a write or sync fails, and the server stops",
+    OpeningFailed: "a write or sync fails while a log is opened",
     DiskFull: "a disk is full, and the server stops",
     BitFlipFound: "a flipped bit is found, and the log is not opened or read",
     FrameRefused: "a frame damaged on its way is refused",

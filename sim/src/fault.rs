@@ -74,6 +74,9 @@ pub enum Fault {
     DiskSlow(Target, Duration),
     /// A server's next write or sync fails, after this many disk operations.
     DiskError(Target, u64),
+    /// A write or sync fails while a server opens its log when it starts next: the operation of this
+    /// number.
+    DiskErrorInOpening(Target, u64),
     /// A server's disk takes no more bytes.
     DiskFull(Target),
     /// A bit flips in what a server's disk holds; where, a seed says.
@@ -150,6 +153,9 @@ impl fmt::Display for Fault {
             Fault::DiskSlow(target, by) => write!(f, "disk slow by {by:?}: {target}"),
             Fault::DiskError(target, operations) => {
                 write!(f, "disk error, after {operations} operations: {target}")
+            }
+            Fault::DiskErrorInOpening(target, operation) => {
+                write!(f, "disk error, at operation {operation} of opening: {target}")
             }
             Fault::DiskFull(target) => write!(f, "disk full: {target}"),
             Fault::BitFlip(target, _) => write!(f, "bit flip: {target}"),

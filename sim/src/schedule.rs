@@ -151,12 +151,13 @@ fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
             8 => Fault::CrashAll(dice.number()),
             _ => Fault::Pause(target),
         },
-        Kind::Disks => match dice.below(9) {
+        Kind::Disks => match dice.below(10) {
             0 | 1 => Fault::DiskStall(target),
             2 => Fault::DiskSlow(target, patience / dice.pick(&[10, 2, 1])),
             3 | 4 => Fault::DiskError(target, dice.below(3)),
             5 => Fault::DiskFull(target),
             6 => Fault::ApplyStall(target),
+            7 => Fault::DiskErrorInOpening(target, 1 + dice.below(4)),
             _ => Fault::BitFlip(target, dice.number()),
         },
         Kind::Clocks => match dice.below(4) {

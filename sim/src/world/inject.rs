@@ -84,6 +84,7 @@ impl<W: Workload> World<W> {
             | Fault::DiskStall(target)
             | Fault::DiskSlow(target, _)
             | Fault::DiskError(target, _)
+            | Fault::DiskErrorInOpening(target, _)
             | Fault::DiskFull(target)
             | Fault::BitFlip(target, _)
             | Fault::ApplyStall(target)
@@ -130,6 +131,7 @@ impl<W: Workload> World<W> {
             }
             Fault::DiskSlow(_, by) => server.disk.slower += by,
             Fault::DiskError(_, operations) => server.disk.trap = Some(Trap::Error(operations)),
+            Fault::DiskErrorInOpening(_, operation) => server.disk.opening = Some(operation),
             Fault::DiskFull(_) => server.disk.set_full(true),
             Fault::BitFlip(_, seed) => server.flip = Some(seed),
             Fault::ApplyStall(_) => {
@@ -192,6 +194,7 @@ impl<W: Workload> World<W> {
                 }
             }
             Fault::DiskSlow(_, by) => server.disk.slower = server.disk.slower.saturating_sub(by),
+            Fault::DiskErrorInOpening(..) => server.disk.opening = None,
             Fault::DiskFull(_) => server.disk.set_full(false),
             Fault::Drift(..) => {
                 server.clock.set_rate(self.plan.clocks[at], self.now);
@@ -217,6 +220,7 @@ impl<W: Workload> World<W> {
             server.apply_stalled_until = self.now;
             server.disk.stalled_until = self.now;
             server.disk.trap = None;
+            server.disk.opening = None;
             server.flip = None;
             self.resume(at);
             self.after(Duration::ZERO, Happening::Restart(at));

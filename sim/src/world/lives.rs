@@ -211,6 +211,9 @@ impl<W: Workload> World<W> {
             Err(error) => {
                 let refused = server.disk.full || failing;
                 law!(refused, "a log opens after a crash", "server {}: {error}", at + 1);
+                if failing {
+                    self.coverage.note(Situation::OpeningFailed);
+                }
                 self.tell(|| format!("server {} does not start: {error}", at + 1));
                 if self.shown.is_none() {
                     let wait = self.plan.config.election_timeout * 2;
