@@ -46,8 +46,8 @@ pub use self::server::Saves;
 pub use self::story::{Counterexample, Step};
 
 use self::search::{End, Search};
-use self::server::Image;
 use self::worlds::{MAX_NODES, id_at};
+use crate::image::Image;
 
 /// The same in every run.
 type Hashing = BuildHasherDefault<DefaultHasher>;

@@ -7,7 +7,7 @@ use actix_raft_core::stored::{Base, Save, StoredState};
 use actix_raft_core::types::{HardState, Index, LogPosition, Term};
 
 /// Term, vote and log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
     pub(crate) base: Base,

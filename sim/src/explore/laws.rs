@@ -10,14 +10,12 @@
 //! The laws know nothing of how a core decides. What they have to remember is part of a world's
 //! state, so that two worlds are taken for one only if the laws will judge them alike.
 
-use std::any::Any;
-
 use actix_raft_core::effect::Effect;
 use actix_raft_core::message::{AppendOutcome, Message, MessageBody, VoteKind};
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term};
 
-use super::server::Image;
+use crate::image::Image;
 
 /// Fails with this law unless it holds.
 macro_rules! law {
@@ -26,13 +24,6 @@ macro_rules! law {
             return Err(format!($($law)+));
         }
     };
-}
-
-/// What a panic of the core says.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("the core panicked: {}", text.unwrap_or("without a word"))
 }
 
 /// "Persistent state" (Figure 2): a term never falls, and a vote is never taken back.

@@ -6,10 +6,10 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::server::Image;
 use super::symmetry::Symmetry;
 use super::worlds::{Action, MAX_NODES, World, Worlds};
 use super::{Bounds, Hashing, Progress, Summary};
+use crate::image::Image;
 
 /// How many worlds are visited between two reports of the progress.
 const REPORT_EVERY: usize = 1 << 16;

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix_raft_core::config::Config;
@@ -13,62 +12,42 @@ use actix_raft_core::event::{Event, ReadId};
 use actix_raft_core::message::Message;
 use actix_raft_core::raft::Raft;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::stored::{Base, Save, SaveId, StoredState};
-use actix_raft_core::types::{GroupId, HardState, Index, NodeId, Term, Time};
+use actix_raft_core::stored::{Save, SaveId};
+use actix_raft_core::types::{GroupId, Index, NodeId, Term, Time};
 
 use super::laws;
+use crate::image::Image;
+use crate::quiet::quietly;
 
 /// It is always this time: with timeouts of zero every deadline has passed, so that whatever can
 /// ever happen can happen now, and no time is part of a state.
 const NOW: Time = Time(0);
 
-/// What a disk holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Image {
-    pub(super) hard_state: HardState,
-    pub(super) base: Base,
-    pub(super) entries: Vec<Entry>,
+/// Stores a save, which must continue the log.
+fn store(image: &mut Image, save: &Save) -> Result<(), String> {
+    let mut length = image.entries.len() as u64;
+    for run in &save.entries {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        if first.index == Index::ZERO || first.index.prev().0 > length {
+            return Err(format!("the save of entry {} leaves a gap", first.position()));
+        }
+        length = last.index.0;
+    }
+    image.write(save);
+    Ok(())
 }
 
-impl Image {
-    pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(index.0.checked_sub(1)? as usize)
-    }
-
-    fn write(&mut self, save: &Save) -> Result<(), String> {
-        self.hard_state = save.hard_state.unwrap_or(self.hard_state);
-        if let Some(base) = &save.base {
-            self.base = base.clone();
-        }
-        for entry in save.entries.iter().flat_map(|run| run.iter()) {
-            let before = entry.index.prev().0 as usize;
-            if entry.index == Index::ZERO || before > self.entries.len() {
-                return Err(format!("the save of entry {} leaves a gap", entry.position()));
-            }
-            self.entries.truncate(before);
-            self.entries.push(entry.clone());
-        }
-        Ok(())
-    }
-
-    fn stored(&self) -> StoredState {
-        let mut stored = StoredState { hard_state: self.hard_state, ..StoredState::default() };
-        stored.note_base(self.base.clone());
-        self.entries.iter().for_each(|entry| stored.note_entry(entry));
-        stored
-    }
-
-    fn read(&self, first: Index, last: Index, max_bytes: usize) -> Arc<[Entry]> {
-        let last = self.entries.len().min(last.0 as usize);
-        let wanted = self.entries.get(first.prev().0 as usize..last).unwrap_or(&[]);
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let before = bytes;
-            bytes += entry.weight();
-            before == 0 || bytes <= max_bytes
-        };
-        wanted.iter().take_while(fits).cloned().collect()
-    }
+/// Entries of these indexes, up to a weight, at least one.
+fn read(image: &Image, first: Index, last: Index, max_bytes: usize) -> Arc<[Entry]> {
+    let last = image.entries.len().min(last.0 as usize);
+    let wanted = image.entries.get(first.prev().0 as usize..last).unwrap_or(&[]);
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        let before = bytes;
+        bytes += entry.weight();
+        before == 0 || bytes <= max_bytes
+    };
+    wanted.iter().take_while(fits).cloned().collect()
 }
 
 /// A server and its disk.
@@ -199,8 +178,8 @@ impl Server {
         let before = self.status();
         // A ballot's number says which election of this server it belongs to, and nothing else.
         self.raft.reseed(before.current_term.0 << 32 | self.campaigns);
-        let step = catch_unwind(AssertUnwindSafe(|| self.raft.step(NOW, [event])));
-        let effects = step.map_err(|panic| laws::panicked(&*panic))?;
+        let step = quietly(|| self.raft.step(NOW, [event]));
+        let effects = step.map_err(|said| format!("the core panicked: {said}"))?;
         self.raft.reseed(0);
         if self.status().current_term > before.current_term {
             self.campaigns = 0;
@@ -219,12 +198,12 @@ impl Server {
         let status = self.status();
         match effect {
             Effect::Save { id, save } => {
-                self.live.write(&save)?;
+                store(&mut self.live, &save)?;
                 self.queued.push_back((id, save));
             }
             Effect::Send(message) => sent.push(message),
             Effect::ReadLog { reader, first, last, max_bytes } => {
-                let entries = self.live.read(first, last, max_bytes);
+                let entries = read(&self.live, first, last, max_bytes);
                 return Ok(Some(Event::LogRead { reader, entries }));
             }
             Effect::Apply { entries } => {
@@ -254,7 +233,7 @@ impl Server {
             return Ok(None);
         };
         let before = self.durable.hard_state;
-        self.durable.write(&save)?;
+        store(&mut self.durable, &save)?;
         laws::became_durable(before, self.durable.hard_state)?;
         Ok(Some(Event::Saved { id }))
     }

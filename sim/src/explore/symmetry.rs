@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use actix_raft_core::message::Message;
 use actix_raft_core::types::NodeId;
 
-use super::server::Image;
 use super::worlds::{Known, MAX_NODES, Origin, Stimulus, World, Worlds, id_at, place_of};
+use crate::image::Image;
 
 const UNKNOWN: u32 = u32::MAX;
 

@@ -25,7 +25,8 @@ use super::Bounds;
 use super::Hashing;
 use super::laws::{self, History, Logged};
 use super::networks::Networks;
-use super::server::{Happening, Image, Said, Server};
+use super::server::{Happening, Said, Server};
+use crate::image::Image;
 
 /// The most servers of a world.
 pub(super) const MAX_NODES: usize = 5;
