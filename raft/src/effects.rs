@@ -70,9 +70,22 @@ impl<A: Application> Raft<A> {
         let saved = self.storage.save(save).into_actor(self);
         ctx.spawn(saved.map(move |result, raft, ctx| {
             if let Some(()) = raft.check("the log could not be written", result) {
-                raft.note(Event::Saved { id }, ctx);
+                raft.saved(id, ctx);
             }
         }));
+    }
+
+    /// A save is on disk with all before it once those are answered, too. Answers come in order, but
+    /// are not looked at in order: one that failed must not be passed over.
+    fn saved(&mut self, id: SaveId, ctx: &mut Context<Self>) {
+        self.saved_ahead.insert(id);
+        let before = self.saved;
+        while self.saved_ahead.remove(&SaveId(self.saved.0 + 1)) {
+            self.saved.0 += 1;
+        }
+        if self.saved > before {
+            self.note(Event::Saved { id: self.saved }, ctx);
+        }
     }
 
     fn read(&mut self, reader: LogReader, read: ReadLog, ctx: &mut Context<Self>) {

@@ -10,12 +10,14 @@
 //! when the mailbox is drained: so everything that arrived together is one step, one save, one
 //! message to each peer. A lone request is not kept waiting.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext, Context, Recipient, SpawnHandle};
 use actix_raft_core::event::{Event, ReadId};
 use actix_raft_core::raft::Raft as Core;
+use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::Time;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -64,6 +66,9 @@ pub struct Raft<A: Application> {
     pub(crate) reads: Vec<Reads>,
     /// The last commit index that the core announced.
     pub(crate) committed: Index,
+    /// The last save that is answered with all before it, and those answered after it.
+    pub(crate) saved: SaveId,
+    pub(crate) saved_ahead: BTreeSet<SaveId>,
     /// When a peer was complained of last.
     pub(crate) complained: Option<Instant>,
     pub(crate) initializing: Vec<ReplyTo<Result<(), InitWithConfigError>>>,
@@ -165,6 +170,8 @@ impl<A: Application> Raft<A> {
             writes: Writes::new(),
             reads: Vec::new(),
             committed: Index::ZERO,
+            saved: SaveId::default(),
+            saved_ahead: BTreeSet::new(),
             complained: None,
             initializing: Vec::new(),
             next_read: 0,
