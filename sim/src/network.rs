@@ -85,7 +85,11 @@ impl Network {
     }
 
     pub(crate) fn mend_all(&mut self) {
-        self.links.iter_mut().flatten().for_each(|link| link.cuts = 0);
+        for link in self.links.iter_mut().flatten() {
+            link.cuts = 0;
+            // What comes from now on waits for no straggler of before.
+            link.last_arrival = Time::default();
+        }
         self.slower.fill(Duration::ZERO);
     }
 
