@@ -10,10 +10,12 @@
 //! | `laws/commits.rs` | commits, applied entries, reads |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
+//! | `laws/memory.rs` | what is remembered of a server |
 //! | `laws/timers.rs` | deadlines, and leaders without a majority |
 
 mod commits;
 mod heard;
+mod memory;
 mod sent;
 mod timers;
 
@@ -23,12 +25,13 @@ use std::fmt;
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
-use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::event::Event;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
+use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
 use crate::coverage::{Coverage, Situation};
 use crate::image::Image;
+use memory::{Asked, LeaderLog, Life};
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,53 +113,6 @@ pub(crate) struct Laws {
     lives: Vec<Life>,
     /// How many election deadlines were drawn near either end of their range, and in all.
     draws: [u64; 3],
-}
-
-/// What the laws remember of a server until it crashes.
-#[derive(Default)]
-struct Life {
-    /// The leader it heard last, in which term, when by its own clock.
-    heard: Option<(Term, NodeId, Time)>,
-    /// How far requests of a term have told it the leader's log.
-    told: BTreeMap<Term, Index>,
-    reads: BTreeMap<ReadId, Asked>,
-    /// Since when it leads, and when it heard each other server since.
-    leads_since: Time,
-    contacts: BTreeMap<NodeId, Time>,
-    in_flight: BTreeMap<NodeId, InFlight>,
-}
-
-/// What was known when a read arrived.
-struct Asked {
-    committed: Index,
-    step: u64,
-}
-
-/// Requests with entries since a server was heard last.
-#[derive(Default)]
-struct InFlight {
-    requests: usize,
-    bytes: usize,
-    /// The most that a lone request may have weighed.
-    largest: usize,
-    /// How often the window may have been opened anew.
-    chances: usize,
-}
-
-/// The log of a term's leader: it only grows.
-struct LeaderLog {
-    term_starts: Vec<LogPosition>,
-    last: Index,
-}
-
-impl LeaderLog {
-    fn term_at(&self, index: Index) -> Option<Term> {
-        if index > self.last {
-            return None;
-        }
-        let after = self.term_starts.partition_point(|start| start.index <= index);
-        after.checked_sub(1).map(|run| self.term_starts[run].term)
-    }
 }
 
 impl Laws {
