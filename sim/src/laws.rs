@@ -7,13 +7,19 @@
 //! | file | laws of |
 //! | --- | --- |
 //! | here | roles, terms, logs |
+//! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
+//! | `laws/ballots.rs` | standing for election |
+//! | `laws/conflicts.rs` | finding where two logs agree |
 //! | `laws/commits.rs` | commits, applied entries, reads |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
 //! | `laws/memory.rs` | what is remembered of a server |
 //! | `laws/timers.rs` | deadlines, and leaders without a majority |
 
+mod answers;
+mod ballots;
 mod commits;
+mod conflicts;
 mod heard;
 mod memory;
 mod sent;
@@ -21,6 +27,7 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
@@ -113,6 +120,8 @@ pub(crate) struct Laws {
     lives: Vec<Life>,
     /// How many election deadlines were drawn near either end of their range, and in all.
     draws: [u64; 3],
+    /// How long the last server to start waits for a leader, and how many waited as long.
+    start_wait: (Duration, u32),
 }
 
 impl Laws {
@@ -130,6 +139,7 @@ impl Laws {
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
             draws: [0; 3],
+            start_wait: (Duration::ZERO, 0),
         }
     }
 
@@ -179,7 +189,7 @@ impl Laws {
         coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         self.steps += 1;
-        self.take_in(step);
+        self.take_in(step, &shadows[step.at]);
         self.monotonic(step)?;
         if let [event] = step.events {
             self.single(step, event, &shadows[step.at], coverage)?;
@@ -198,25 +208,33 @@ impl Laws {
         self.role(step, &shadows[step.at], coverage)?;
         for effect in step.effects {
             match effect {
-                Effect::Save { .. } | Effect::ReadLog { .. } | Effect::Proposed { .. } => {}
+                Effect::Save { .. } | Effect::ReadLog { .. } => {}
+                Effect::Proposed { result, .. } => {
+                    self.proposed(step, *result, &shadows[step.at])?;
+                }
                 Effect::Send(message) => self.sent(step, message, &shadows[step.at], coverage)?,
                 Effect::Apply { entries } => self.applying(step, entries, &mut shadows[step.at])?,
-                Effect::Initialized(_) => {}
+                Effect::Initialized(result) => self.formed(step, *result, &shadows[step.at])?,
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
-                Effect::LeadershipLost => self.left_office(step, coverage),
+                Effect::LeadershipLost => self.left_office(step, coverage)?,
                 Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
-                Effect::ReadRefused { id, .. } => self.read_refused(step, *id)?,
+                Effect::ReadRefused { id, leader } => {
+                    self.names_leader(step, *leader)?;
+                    self.read_refused(step, *id)?;
+                }
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
             }
         }
         self.reads_end_with_office(step)?;
+        self.asks(step)?;
+        self.next_probe(step, &shadows[step.at])?;
         self.timers(step)
     }
 
     /// Notes what a server heard in this step.
-    fn take_in(&mut self, step: &Step<'_>) {
+    fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
                 Event::Read { id } => {
@@ -232,10 +250,8 @@ impl Laws {
                     let in_flight = self.lives[step.at].in_flight.values_mut();
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
-                Event::Initialize { .. }
-                | Event::Propose { .. }
-                | Event::Saved { .. }
-                | Event::Applied { .. } => {}
+                Event::Initialize { .. } => self.forms(step, shadow),
+                Event::Propose { .. } | Event::Saved { .. } | Event::Applied { .. } => {}
             }
         }
     }
@@ -391,6 +407,8 @@ impl Laws {
         life.leads_since = step.now;
         life.contacts.clear();
         life.in_flight.clear();
+        life.spoken.clear();
+        life.matched.clear();
         let other = *self.leaders.entry(term).or_insert(after.id);
         law!(
             other == after.id,

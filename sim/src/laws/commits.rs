@@ -178,13 +178,18 @@ impl Laws {
         Ok(())
     }
 
-    pub(super) fn left_office(&mut self, step: &Step<'_>, coverage: &mut Coverage) {
+    pub(super) fn left_office(
+        &mut self,
+        step: &Step<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
         if !self.lives[step.at].reads.is_empty() {
             coverage.note(Situation::ReadLostLeader);
         }
         let heard = step.after.current_term > step.before.current_term;
         let situation = if heard { Situation::HigherTermSeen } else { Situation::QuorumLost };
         coverage.note(situation);
+        if heard { Ok(()) } else { self.had_lost_majority(step) }
     }
 }
 

@@ -28,9 +28,16 @@ impl Laws {
             }
             MessageBody::AppendEntriesResponse(response) => {
                 if response.term == step.before.current_term {
+                    if let AppendOutcome::Matched { match_index } = response.outcome {
+                        let known = life.matched.entry(message.from).or_default();
+                        *known = (*known).max(match_index);
+                    }
                     life.contacts.insert(message.from, step.now);
                     life.in_flight.remove(&message.from);
                 }
+            }
+            MessageBody::VoteResponse(response) if response.kind == VoteKind::PreVote => {
+                life.pre_vote(message.from, response);
             }
             MessageBody::VoteRequest(_) | MessageBody::VoteResponse(_) => {}
         }
@@ -126,7 +133,7 @@ impl Laws {
                 "{before} became {after} by {}",
                 message.body
             );
-            return Ok(());
+            return Laws::hint(step, prev, shadow);
         }
         let rejects = |effect: &Effect| match effect {
             Effect::Send(answer) => match &answer.body {
@@ -199,13 +206,10 @@ impl Laws {
             "{before} votes for {from} with {}",
             request.last_log
         );
-        let heard = self.lives[step.at].heard.filter(|(term, leader, at)| {
-            *term == before.current_term
-                && *leader != from
-                && step.now.since(*at) < self.config.election_timeout
-        });
         let is_led = before.role == RoleName::Leader
-            || (heard.is_some() && before.leader.is_some() && before.role == RoleName::Follower);
+            || (self.hears_leader(step, from)
+                && before.leader.is_some()
+                && before.role == RoleName::Follower);
         if self.config.check_quorum && is_led && request.kind != VoteKind::Transfer {
             law!(
                 !granted && after.current_term == before.current_term,
@@ -218,7 +222,7 @@ impl Laws {
             || before.voted_for.is_none()
             || before.voted_for == Some(from);
         law!(!granted || free, "at most one vote in a term (§5.2)", "{before} votes for {from}");
-        Ok(())
+        self.vote_is_due(step, from, request)
     }
 }
 

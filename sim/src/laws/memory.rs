@@ -1,7 +1,8 @@
 //! What the laws remember of servers and leaders, beyond what is in their logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use actix_raft_core::effect::InitializeError;
 use actix_raft_core::event::ReadId;
 use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
 
@@ -16,7 +17,17 @@ pub(super) struct Life {
     /// Since when it leads, and when it heard each other server since.
     pub(super) leads_since: Time,
     pub(super) contacts: BTreeMap<NodeId, Time>,
+    /// As a leader: when it last spoke to each other server, and how far that said to agree.
+    pub(super) spoken: BTreeMap<NodeId, Time>,
+    pub(super) matched: BTreeMap<NodeId, Index>,
     pub(super) in_flight: BTreeMap<NodeId, InFlight>,
+    /// The numbers of all ballots that it held, that of its last one for pre-votes, and who gave
+    /// it his then.
+    pub(super) ballots: BTreeSet<u64>,
+    pub(super) ballot: Option<u64>,
+    pub(super) granted: BTreeSet<NodeId>,
+    /// What those who form a cluster on it must be answered.
+    pub(super) forms: VecDeque<Result<(), InitializeError>>,
 }
 
 /// What was known when a read arrived.

@@ -81,6 +81,7 @@ impl Laws {
             shadow.id,
             request.term
         );
+        self.lives[step.at].spoken.insert(to, step.now);
         let leads = step.after.role == RoleName::Leader && step.after.current_term == request.term;
         if !leads {
             return Ok(());
