@@ -14,6 +14,7 @@
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
 //! | `laws/memory.rs` | what is remembered of a server |
+//! | `laws/unmoved.rs` | what no correct server says |
 //! | `laws/timers.rs` | deadlines, and leaders without a majority |
 
 mod answers;
@@ -24,6 +25,7 @@ mod heard;
 mod memory;
 mod sent;
 mod timers;
+mod unmoved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -39,6 +41,7 @@ use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 use crate::coverage::{Coverage, Situation};
 use crate::image::Image;
 use memory::{Asked, LeaderLog, Life};
+pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,8 +123,8 @@ pub(crate) struct Laws {
     lives: Vec<Life>,
     /// How many election deadlines were drawn near either end of their range, and in all.
     draws: [u64; 3],
-    /// How long the last server to start waits for a leader, and how many waited as long.
-    start_wait: (Duration, u32),
+    /// How long each server waited for a leader when it last started.
+    start_waits: Vec<Option<Duration>>,
 }
 
 impl Laws {
@@ -139,7 +142,7 @@ impl Laws {
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
             draws: [0; 3],
-            start_wait: (Duration::ZERO, 0),
+            start_waits: vec![None; nodes],
         }
     }
 

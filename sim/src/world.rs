@@ -19,6 +19,7 @@
 //! | `world/lives.rs` | disks at work; crashes, restarts |
 //! | `world/clients.rs` | clients and their answers |
 //! | `world/inject.rs` | faults as they begin and end |
+//! | `world/odd.rs` | what a server must refuse |
 //! | `world/ending.rs` | what must be well again after the faults |
 //! | `world/by_hand.rs` | the same world, in which nothing happens but what a script says |
 
@@ -28,6 +29,7 @@ mod effects;
 mod ending;
 mod inject;
 mod lives;
+mod odd;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,6 +87,7 @@ pub struct World<W: Workload> {
     fingerprints: BTreeMap<Index, u64>,
     dice: Dice,
     client_dice: Dice,
+    odd_dice: Dice,
     digest: u64,
     trace: Option<Trace>,
     /// What a world that is driven by hand shows, line by line; `None` in any other.
@@ -136,6 +139,7 @@ enum Happening<W: Workload> {
     LogRead(usize, u64, LogReader),
     LinkBroke(usize, usize),
     Initialize(usize),
+    FormsAgain(usize),
     Restart(usize),
     Resume(usize),
     /// A client goes on.
@@ -156,7 +160,9 @@ impl<W: Workload> World<W> {
         let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
-        let members = ids.clone().map(|id| (id, Address::new(format!("server-{id}"), "")));
+        let members = ids
+            .clone()
+            .map(|id| (id, Address::new(format!("server-{id}"), format!("clients-{id}"))));
         let membership = Membership::new(voters.clone(), members)
             .expect("there is a voter, and all are members");
         let shadow = |id| Shadow {
@@ -175,7 +181,7 @@ impl<W: Workload> World<W> {
             queue: Queue::new(),
             servers: ids.clone().map(server).collect(),
             shadows: ids.map(shadow).collect(),
-            network: Network::new(plan.nodes, dice.fork()),
+            network: Network::new(plan.nodes, plan.frame_bytes, dice.fork()),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             busy: true,
             history: Vec::new(),
@@ -187,6 +193,7 @@ impl<W: Workload> World<W> {
             responses: Vec::new(),
             fingerprints: BTreeMap::new(),
             client_dice: dice.fork(),
+            odd_dice: Dice::new(plan.seed ^ 0x0dd),
             dice,
             digest: 0,
             trace: None,
@@ -314,6 +321,7 @@ impl<W: Workload> World<W> {
                 self.hears(at, Event::Unreachable { peer });
             }
             Happening::Initialize(at) => self.initialize(at),
+            Happening::FormsAgain(at) => self.forms_again(at)?,
             Happening::Restart(at) => self.restart(at)?,
             Happening::Resume(at) => self.resume(at),
             Happening::Client(client) => self.client_goes_on(client),
@@ -347,6 +355,7 @@ impl<W: Workload> World<W> {
         }
         self.counts.messages += messages.len() as u64;
         for message in messages {
+            self.may_forge(to, &message)?;
             self.hears(to, Event::Receive(message));
         }
         Ok(())

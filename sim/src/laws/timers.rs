@@ -41,16 +41,21 @@ impl Laws {
     }
 
     /// A server that starts waits for a leader, as long as chance wants.
-    pub(crate) fn starts(&mut self, now: Time, deadline: Option<Time>) -> Result<(), Broken> {
+    pub(crate) fn starts(
+        &mut self,
+        at: usize,
+        now: Time,
+        deadline: Option<Time>,
+    ) -> Result<(), Broken> {
         let Some(deadline) = deadline else { return Ok(()) };
         let (patience, wait) = (self.config.election_timeout, deadline.since(now));
-        let (last, times) = self.start_wait;
-        self.start_wait = (wait, if wait == last { times + 1 } else { 0 });
+        self.start_waits[at] = Some(wait);
+        let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
-            wait >= patience && wait < patience * 2 && self.start_wait.1 < 3,
+            wait >= patience && wait < patience * 2 && alike < 3,
             "election timeouts are drawn from [T, 2T) (§5.2)",
-            "a server waits {wait:?} at its start, as {} before it",
-            self.start_wait.1
+            "server {} waits {wait:?} at its start, which makes {alike} who waited as long",
+            at + 1
         );
         Ok(())
     }

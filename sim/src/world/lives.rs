@@ -265,6 +265,7 @@ impl<W: Workload> World<W> {
         server.life += 1;
         server.paused_until = self.now;
         let seed = self.dice.number();
+        let seed = if self.plan.same_seed { self.plan.config.seed } else { seed };
         let config = Config { seed, ..self.plan.config.clone() };
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
@@ -274,7 +275,7 @@ impl<W: Workload> World<W> {
         let stored = StoredState { last_applied: applied, ..wal.state().clone() };
         let raft = Raft::new(server.id, GroupId(0), config, &stored, now);
         let status = raft.status();
-        self.laws.starts(now, raft.deadline())?;
+        self.laws.starts(at, now, raft.deadline())?;
         law!(
             matches!(status.role, RoleName::Follower | RoleName::NonVoter)
                 && (status.current_term, status.voted_for)
@@ -293,6 +294,10 @@ impl<W: Workload> World<W> {
             let wait = self.plan.config.election_timeout / 4;
             let wait = self.dice.duration(std::time::Duration::ZERO, wait);
             self.after(wait, Happening::Initialize(at));
+        }
+        if self.odd_dice.below(4) == 0 {
+            let wait = self.plan.config.election_timeout * (1 + self.odd_dice.below(8) as u32);
+            self.after(wait, Happening::FormsAgain(at));
         }
         Ok(())
     }
