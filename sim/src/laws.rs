@@ -122,7 +122,8 @@ pub(crate) struct Laws {
     followed: BTreeMap<(NodeId, Term), u64>,
     lives: Vec<Life>,
     /// How many election deadlines were drawn near either end of their range, and in all.
-    draws: [u64; 3],
+    /// Those of followers, and those of candidates.
+    draws: [[u64; 3]; 2],
     /// How long each server waited for a leader when it last started.
     start_waits: Vec<Option<Duration>>,
 }
@@ -141,7 +142,7 @@ impl Laws {
             votes: BTreeMap::new(),
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
-            draws: [0; 3],
+            draws: [[0; 3]; 2],
             start_waits: vec![None; nodes],
         }
     }
@@ -211,7 +212,14 @@ impl Laws {
         self.role(step, &shadows[step.at], coverage)?;
         for effect in step.effects {
             match effect {
-                Effect::Save { .. } | Effect::ReadLog { .. } => {}
+                Effect::Save { id, save } => {
+                    if save.hard_state.is_some() || save.base.is_some() {
+                        self.lives[step.at].unsaved = Some(*id);
+                    }
+                }
+                Effect::ReadLog { reader, first, last, .. } => {
+                    self.reads_log(step, *reader, (*first, *last))?;
+                }
                 Effect::Proposed { result, .. } => {
                     self.proposed(step, *result, &shadows[step.at])?;
                 }
@@ -231,8 +239,10 @@ impl Laws {
             }
         }
         self.reads_end_with_office(step)?;
+        self.stands(step)?;
         self.asks(step)?;
         self.next_probe(step, &shadows[step.at])?;
+        self.asked(step);
         self.timers(step)
     }
 
@@ -247,14 +257,25 @@ impl Laws {
                 }
                 Event::Receive(message) => self.received(step, message),
                 Event::Unreachable { peer } => {
-                    self.lives[step.at].in_flight.remove(peer);
+                    let life = &mut self.lives[step.at];
+                    life.in_flight.remove(peer);
+                    life.asked.remove(peer);
                 }
-                Event::Timeout | Event::LogRead { .. } => {
+                Event::Saved { id } => {
+                    let life = &mut self.lives[step.at];
+                    life.unsaved = life.unsaved.filter(|unsaved| unsaved > id);
+                }
+                Event::LogRead { reader, .. } => {
+                    let life = &mut self.lives[step.at];
+                    life.reading.remove(reader);
+                    life.in_flight.values_mut().for_each(|in_flight| in_flight.chances += 1);
+                }
+                Event::Timeout => {
                     let in_flight = self.lives[step.at].in_flight.values_mut();
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
                 Event::Initialize { .. } => self.forms(step, shadow),
-                Event::Propose { .. } | Event::Saved { .. } | Event::Applied { .. } => {}
+                Event::Propose { .. } | Event::Applied { .. } => {}
             }
         }
     }
@@ -412,6 +433,7 @@ impl Laws {
         life.in_flight.clear();
         life.spoken.clear();
         life.matched.clear();
+        life.asked.clear();
         let other = *self.leaders.entry(term).or_insert(after.id);
         law!(
             other == after.id,

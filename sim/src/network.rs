@@ -2,6 +2,7 @@
 //! repeated, damaged, held back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::message::Message;
@@ -26,6 +27,8 @@ pub(crate) struct Packet {
     pub(crate) to: usize,
     pub(crate) sent: Time,
     pub(crate) bytes: Bytes,
+    /// What its bytes say.
+    pub(crate) messages: Arc<[Message]>,
     /// Whether this is not the first copy of it.
     pub(crate) again: bool,
     pub(crate) damaged: bool,
@@ -126,7 +129,9 @@ impl Network {
         weather: &Weather,
     ) -> Sent {
         let bytes = self.pack(messages);
-        let packet = Packet { from, to, sent: now, bytes, again: false, damaged: false };
+        let said = Arc::from(messages);
+        let packet =
+            Packet { from, to, sent: now, bytes, messages: said, again: false, damaged: false };
         if let Some(held) = &mut self.held {
             if self.links[from][to].cuts == 0 {
                 held.push(packet);

@@ -346,7 +346,8 @@ impl<W: Workload> World<W> {
         let (messages, refused) = unpack(&packet.bytes);
         let law = "a damaged frame is refused";
         crate::laws::law!(!packet.damaged || refused, law, "{} messages", messages.len());
-        crate::laws::law!(packet.damaged || !refused, "what was sent is read", "{packet:?}");
+        let read = !refused && *messages == *packet.messages;
+        crate::laws::law!(packet.damaged || read, "what was sent is read", "{packet:?}");
         if refused {
             self.coverage.note(Situation::FrameRefused);
         }

@@ -5,25 +5,34 @@ use std::collections::BTreeSet;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
-use actix_raft_core::status::RoleName;
+use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::NodeId;
 
 use super::memory::Life;
 use super::{Broken, Laws, Step, law};
 
 impl Life {
-    /// Notes an answer to a pre-vote. An answer to an earlier ballot is none to this one.
-    pub(super) fn pre_vote(&mut self, from: NodeId, response: &VoteResponse) {
-        if response.vote_granted && self.ballot == Some(response.round) {
-            self.granted.insert(from);
+    /// Notes an answer to a ballot, of which the first counts. One to an earlier ballot is none.
+    pub(super) fn vote(&mut self, from: NodeId, response: &VoteResponse) {
+        let answered = self.granted.contains(&from) || self.refused.contains(&from);
+        if self.ballot == Some(response.round) && !answered {
+            let votes = if response.vote_granted { &mut self.granted } else { &mut self.refused };
+            votes.insert(from);
         }
+    }
+
+    fn forget_ballot(&mut self) {
+        self.ballot = None;
+        self.granted.clear();
+        self.refused.clear();
     }
 }
 
 impl Laws {
     /// A server begins an election: not before its patience ends, and with pre-votes only if a
     /// majority would vote for it.
-    pub(super) fn stands(&mut self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
+    pub(super) fn stands(&mut self, step: &Step<'_>) -> Result<(), Broken> {
+        let fired = fired(step);
         let Step { before, after, .. } = step;
         let waits = |role| matches!(role, RoleName::Follower | RoleName::NonVoter);
         law!(
@@ -34,15 +43,43 @@ impl Laws {
         let enters = matches!(after.role, RoleName::Candidate | RoleName::Leader)
             && after.current_term > before.current_term;
         if self.config.pre_vote && enters {
-            let life = &mut self.lives[step.at];
-            life.ballot = None;
-            let granted = std::mem::take(&mut life.granted);
+            let granted = &self.lives[step.at].granted;
             law!(
                 self.is_majority(|id| id == after.id || granted.contains(&id)),
                 "who stands was told by a majority that it would win (diss. §9.6)",
                 "{after} stands, and was told so by {granted:?}"
             );
         }
+        let is = |status: &Status| (status.role, status.current_term);
+        if is_candidate(after.role) && (is(before) != is(after) || fired) {
+            self.lives[step.at].forget_ballot();
+        }
+        self.gives_up(step)
+    }
+
+    /// A candidate gives up when it can't win any more, and not before.
+    fn gives_up(&self, step: &Step<'_>) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let [Event::Receive(Message { body: MessageBody::VoteResponse(_), .. })] = step.events
+        else {
+            return Ok(());
+        };
+        let refused = &self.lives[step.at].refused;
+        let is_lost = !self.is_majority(|id| !refused.contains(&id));
+        law!(
+            !is_candidate(after.role) || !is_lost,
+            "who is outvoted gives up (§5.2)",
+            "{after} goes on, refused by {refused:?}"
+        );
+        let gave_up = is_candidate(before.role)
+            && !is_candidate(after.role)
+            && after.role != RoleName::Leader
+            && before.current_term == after.current_term;
+        law!(
+            !gave_up || is_lost,
+            "who may still win does not give up (§5.2)",
+            "{before} became {after}, refused by {refused:?}"
+        );
         Ok(())
     }
 
@@ -78,10 +115,8 @@ impl Laws {
                 step.after,
                 request.round
             );
-            if request.kind == VoteKind::PreVote {
-                life.ballot = Some(request.round);
-                life.granted.clear();
-            }
+            life.forget_ballot();
+            life.ballot = Some(request.round);
         }
         Ok(())
     }
@@ -137,7 +172,11 @@ impl Laws {
     }
 }
 
-/// Whether the server's timer fired in this step, or it was told to form a cluster alone.
+fn is_candidate(role: RoleName) -> bool {
+    matches!(role, RoleName::PreCandidate | RoleName::Candidate)
+}
+
+/// Whether the server's timer fired in this step.
 pub(super) fn fired(step: &Step<'_>) -> bool {
     step.events.iter().any(|event| matches!(event, Event::Timeout))
         && step.deadlines.0.is_some_and(|deadline| deadline <= step.now)

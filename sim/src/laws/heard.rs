@@ -6,7 +6,7 @@ use actix_raft_core::message::{
     AppendEntriesRequest, AppendOutcome, Message, MessageBody, VoteKind, VoteRequest,
 };
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::Index;
+use actix_raft_core::types::{Index, NodeId};
 
 use super::{Broken, Laws, Shadow, Step, law};
 use crate::coverage::{Coverage, Situation};
@@ -36,10 +36,8 @@ impl Laws {
                     life.in_flight.remove(&message.from);
                 }
             }
-            MessageBody::VoteResponse(response) if response.kind == VoteKind::PreVote => {
-                life.pre_vote(message.from, response);
-            }
-            MessageBody::VoteRequest(_) | MessageBody::VoteResponse(_) => {}
+            MessageBody::VoteResponse(response) => life.vote(message.from, response),
+            MessageBody::VoteRequest(_) => {}
         }
     }
 
@@ -64,7 +62,10 @@ impl Laws {
                 "{before} became {after} by {}",
                 message.body
             );
-            return Ok(());
+            return match &message.body {
+                MessageBody::AppendEntriesRequest(_) => self.is_answered(step, message.from, 0),
+                _ => Ok(()),
+            };
         }
         match &message.body {
             MessageBody::AppendEntriesRequest(request) => {
@@ -133,7 +134,13 @@ impl Laws {
                 "{before} became {after} by {}",
                 message.body
             );
+            if prev.index > before.commit_index {
+                self.is_answered(step, message.from, request.round)?;
+            }
             return Laws::hint(step, prev, shadow);
+        }
+        if !stores {
+            self.is_answered(step, message.from, request.round)?;
         }
         let rejects = |effect: &Effect| match effect {
             Effect::Send(answer) => match &answer.body {
@@ -161,6 +168,29 @@ impl Laws {
             "a follower stores what matches (§5.3)",
             "{after} after {}",
             message.body
+        );
+        Ok(())
+    }
+
+    /// A request that leaves nothing to be stored is answered at once, in the server's own term and
+    /// with the round that the leader asked about: by that it learns that it is followed, or that
+    /// it is a leader of the past ("reply false if term < currentTerm", Figure 2).
+    fn is_answered(&self, step: &Step<'_>, to: NodeId, round: u64) -> Result<(), Broken> {
+        let saves = |effect: &Effect| matches!(effect, Effect::Save { .. });
+        if self.lives[step.at].unsaved.is_some() || step.effects.iter().any(saves) {
+            return Ok(());
+        }
+        let answers = |effect: &Effect| match effect {
+            Effect::Send(answer) if answer.to == to => matches!(&answer.body,
+                MessageBody::AppendEntriesResponse(response)
+                    if response.term == step.after.current_term && response.round >= round),
+            _ => false,
+        };
+        law!(
+            step.effects.iter().any(answers),
+            "a leader's request is answered (Figure 2)",
+            "{} has nothing to store, and does not answer {to}",
+            step.after
         );
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use actix_raft_core::effect::InitializeError;
-use actix_raft_core::event::ReadId;
+use actix_raft_core::event::{LogReader, ReadId};
+use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
 
 /// What the laws remember of a server until it crashes.
@@ -20,12 +21,18 @@ pub(super) struct Life {
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,
+    /// What came before the last request to each, unless that is known to be lost.
+    pub(super) asked: BTreeMap<NodeId, Index>,
+    /// For whom entries are read from disk.
+    pub(super) reading: BTreeSet<LogReader>,
+    /// The last save with a term and vote, until it hears that it is on disk.
+    pub(super) unsaved: Option<SaveId>,
     pub(super) in_flight: BTreeMap<NodeId, InFlight>,
-    /// The numbers of all ballots that it held, that of its last one for pre-votes, and who gave
-    /// it his then.
+    /// The numbers of all ballots that it held, that of its present one, and who said yes and no.
     pub(super) ballots: BTreeSet<u64>,
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
+    pub(super) refused: BTreeSet<NodeId>,
     /// What those who form a cluster on it must be answered.
     pub(super) forms: VecDeque<Result<(), InitializeError>>,
 }
