@@ -160,9 +160,11 @@ impl<W: Workload> World<W> {
         let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
-        let members = ids
-            .clone()
-            .map(|id| (id, Address::new(format!("server-{id}"), format!("clients-{id}"))));
+        // Where there are no clients, nobody reaches a server for them.
+        let for_clients =
+            |id| if plan.clients > 0 { format!("clients-{id}") } else { String::new() };
+        let address = |id| Address::new(format!("server-{id}"), for_clients(id));
+        let members = ids.clone().map(|id| (id, address(id)));
         let membership = Membership::new(voters.clone(), members)
             .expect("there is a voter, and all are members");
         let shadow = |id| Shadow {

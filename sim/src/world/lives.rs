@@ -295,7 +295,7 @@ impl<W: Workload> World<W> {
             let wait = self.dice.duration(std::time::Duration::ZERO, wait);
             self.after(wait, Happening::Initialize(at));
         }
-        if self.odd_dice.below(4) == 0 {
+        if self.shown.is_none() && self.odd_dice.below(4) == 0 {
             let wait = self.plan.config.election_timeout * (1 + self.odd_dice.below(8) as u32);
             self.after(wait, Happening::FormsAgain(at));
         }
