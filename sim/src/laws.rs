@@ -239,6 +239,7 @@ impl Laws {
             }
         }
         self.reads_end_with_office(step)?;
+        self.read_asked(step, &shadows[step.at])?;
         self.stands(step)?;
         self.asks(step)?;
         self.next_probe(step, &shadows[step.at])?;

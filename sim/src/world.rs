@@ -32,8 +32,10 @@ mod lives;
 mod odd;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::status::Status;
@@ -137,6 +139,8 @@ enum Happening<W: Workload> {
     Saved(usize, u64),
     Applied(usize, u64),
     LogRead(usize, u64, LogReader),
+    /// What was read comes late.
+    ReadComes(usize, u64, LogReader, Arc<[Entry]>),
     LinkBroke(usize, usize),
     Initialize(usize),
     FormsAgain(usize),
@@ -312,11 +316,15 @@ impl<W: Workload> World<W> {
             Happening::LogRead(at, life, reader) if self.lives(at, life) => {
                 self.log_read(at, reader)?;
             }
+            Happening::ReadComes(at, life, reader, entries) if self.lives(at, life) => {
+                self.hears(at, Event::LogRead { reader, entries });
+            }
             Happening::Turns(..)
             | Happening::TimerFires(..)
             | Happening::Saved(..)
             | Happening::Applied(..)
-            | Happening::LogRead(..) => {}
+            | Happening::LogRead(..)
+            | Happening::ReadComes(..) => {}
             Happening::LinkBroke(at, peer) => {
                 self.coverage.note(Situation::LinkReported);
                 let peer = self.servers[peer].id;

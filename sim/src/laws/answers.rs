@@ -64,6 +64,19 @@ impl Laws {
         Ok(())
     }
 
+    /// Who forms a cluster is answered.
+    pub(crate) fn formers_are_answered(&self, at: usize) -> Result<(), Broken> {
+        let life = &self.lives[at];
+        law!(
+            life.forms.is_empty() || life.unsaved.is_some(),
+            "who forms a cluster is answered",
+            "on server {}, {:?} were due",
+            at + 1,
+            life.forms
+        );
+        Ok(())
+    }
+
     /// Notes what someone who forms a cluster must be answered.
     pub(super) fn forms(&mut self, step: &Step<'_>, shadow: &Shadow) {
         let voter = self.voters.contains(&shadow.id);

@@ -202,6 +202,13 @@ impl<W: Workload> World<W> {
         if !matches!(server.state, State::Down) {
             return Ok(());
         }
+        let is_sound = !server.disk.full && !server.disk.flipped && server.life > 0;
+        if self.shown.is_none() && is_sound && self.odd_dice.below(6) == 0 {
+            server.disk.dies_opening(self.odd_dice.below(10), self.odd_dice.number());
+            self.coverage.note(Situation::CrashedInOpening);
+            self.tell(|| format!("server {} loses power while it opens its log", at + 1));
+        }
+        let server = &mut self.servers[at];
         let used = server.disk.used_bytes();
         let failing = server.disk.opening.is_some();
         let opened = server.disk.open();
