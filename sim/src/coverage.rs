@@ -72,6 +72,10 @@ situations! {
     FrameRefused: "a frame damaged on its way is refused",
     SegmentBegun: "a log goes on in a new segment",
     ClockJumped: "a clock jumps",
+    CrashedInOpening: "a server loses power while it opens its log",
+    ReadCameLate: "what was read of a log comes late",
+    ForgeryHeard: "a message that no correct server says is reported",
+    FormedAgain: "someone forms a cluster where there is one, or on a server without a vote",
     LinkReported: "a link is reported broken",
 }
 

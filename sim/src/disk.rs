@@ -72,6 +72,15 @@ impl SimDisk {
         opened.map(|(wal, _)| wal)
     }
 
+    /// Opens the log, and loses power at some moment while it does or soon after. Nobody hears what
+    /// was found.
+    pub(crate) fn dies_opening(&mut self, operations: u64, power: u64) {
+        self.repair();
+        self.fail_after(operations, true);
+        drop(Wal::open(Arc::new(self.disk.clone()), self.options.clone()));
+        self.crash(Crash::Power(power));
+    }
+
     /// From now on everything works.
     pub(crate) fn repair(&mut self) {
         match self.full {

@@ -7,28 +7,41 @@
 //! | file | laws of |
 //! | --- | --- |
 //! | here | roles, terms, logs |
+//! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
+//! | `laws/ballots.rs` | standing for election |
+//! | `laws/conflicts.rs` | finding where two logs agree |
 //! | `laws/commits.rs` | commits, applied entries, reads |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
+//! | `laws/memory.rs` | what is remembered of a server |
+//! | `laws/unmoved.rs` | what no correct server says |
 //! | `laws/timers.rs` | deadlines, and leaders without a majority |
 
+mod answers;
+mod ballots;
 mod commits;
+mod conflicts;
 mod heard;
+mod memory;
 mod sent;
 mod timers;
+mod unmoved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
-use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::event::Event;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
+use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
 use crate::coverage::{Coverage, Situation};
 use crate::image::Image;
+use memory::{Asked, LeaderLog, Life};
+pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,54 +122,10 @@ pub(crate) struct Laws {
     followed: BTreeMap<(NodeId, Term), u64>,
     lives: Vec<Life>,
     /// How many election deadlines were drawn near either end of their range, and in all.
-    draws: [u64; 3],
-}
-
-/// What the laws remember of a server until it crashes.
-#[derive(Default)]
-struct Life {
-    /// The leader it heard last, in which term, when by its own clock.
-    heard: Option<(Term, NodeId, Time)>,
-    /// How far requests of a term have told it the leader's log.
-    told: BTreeMap<Term, Index>,
-    reads: BTreeMap<ReadId, Asked>,
-    /// Since when it leads, and when it heard each other server since.
-    leads_since: Time,
-    contacts: BTreeMap<NodeId, Time>,
-    in_flight: BTreeMap<NodeId, InFlight>,
-}
-
-/// What was known when a read arrived.
-struct Asked {
-    committed: Index,
-    step: u64,
-}
-
-/// Requests with entries since a server was heard last.
-#[derive(Default)]
-struct InFlight {
-    requests: usize,
-    bytes: usize,
-    /// The most that a lone request may have weighed.
-    largest: usize,
-    /// How often the window may have been opened anew.
-    chances: usize,
-}
-
-/// The log of a term's leader: it only grows.
-struct LeaderLog {
-    term_starts: Vec<LogPosition>,
-    last: Index,
-}
-
-impl LeaderLog {
-    fn term_at(&self, index: Index) -> Option<Term> {
-        if index > self.last {
-            return None;
-        }
-        let after = self.term_starts.partition_point(|start| start.index <= index);
-        after.checked_sub(1).map(|run| self.term_starts[run].term)
-    }
+    /// Those of followers, and those of candidates.
+    draws: [[u64; 3]; 2],
+    /// How long each server waited for a leader when it last started.
+    start_waits: Vec<Option<Duration>>,
 }
 
 impl Laws {
@@ -173,7 +142,8 @@ impl Laws {
             votes: BTreeMap::new(),
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
-            draws: [0; 3],
+            draws: [[0; 3]; 2],
+            start_waits: vec![None; nodes],
         }
     }
 
@@ -223,7 +193,7 @@ impl Laws {
         coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         self.steps += 1;
-        self.take_in(step);
+        self.take_in(step, &shadows[step.at]);
         self.monotonic(step)?;
         if let [event] = step.events {
             self.single(step, event, &shadows[step.at], coverage)?;
@@ -242,25 +212,43 @@ impl Laws {
         self.role(step, &shadows[step.at], coverage)?;
         for effect in step.effects {
             match effect {
-                Effect::Save { .. } | Effect::ReadLog { .. } | Effect::Proposed { .. } => {}
+                Effect::Save { id, save } => {
+                    if save.hard_state.is_some() || save.base.is_some() {
+                        self.lives[step.at].unsaved = Some(*id);
+                    }
+                }
+                Effect::ReadLog { reader, first, last, .. } => {
+                    self.reads_log(step, *reader, (*first, *last))?;
+                }
+                Effect::Proposed { result, .. } => {
+                    self.proposed(step, *result, &shadows[step.at])?;
+                }
                 Effect::Send(message) => self.sent(step, message, &shadows[step.at], coverage)?,
                 Effect::Apply { entries } => self.applying(step, entries, &mut shadows[step.at])?,
-                Effect::Initialized(_) => {}
+                Effect::Initialized(result) => self.formed(step, *result, &shadows[step.at])?,
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
-                Effect::LeadershipLost => self.left_office(step, coverage),
+                Effect::LeadershipLost => self.left_office(step, coverage)?,
                 Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
-                Effect::ReadRefused { id, .. } => self.read_refused(step, *id)?,
+                Effect::ReadRefused { id, leader } => {
+                    self.names_leader(step, *leader)?;
+                    self.read_refused(step, *id)?;
+                }
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
             }
         }
         self.reads_end_with_office(step)?;
+        self.read_asked(step, &shadows[step.at])?;
+        self.stands(step)?;
+        self.asks(step)?;
+        self.next_probe(step, &shadows[step.at])?;
+        self.asked(step);
         self.timers(step)
     }
 
     /// Notes what a server heard in this step.
-    fn take_in(&mut self, step: &Step<'_>) {
+    fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
                 Event::Read { id } => {
@@ -270,16 +258,25 @@ impl Laws {
                 }
                 Event::Receive(message) => self.received(step, message),
                 Event::Unreachable { peer } => {
-                    self.lives[step.at].in_flight.remove(peer);
+                    let life = &mut self.lives[step.at];
+                    life.in_flight.remove(peer);
+                    life.asked.remove(peer);
                 }
-                Event::Timeout | Event::LogRead { .. } => {
+                Event::Saved { id } => {
+                    let life = &mut self.lives[step.at];
+                    life.unsaved = life.unsaved.filter(|unsaved| unsaved > id);
+                }
+                Event::LogRead { reader, .. } => {
+                    let life = &mut self.lives[step.at];
+                    life.reading.remove(reader);
+                    life.in_flight.values_mut().for_each(|in_flight| in_flight.chances += 1);
+                }
+                Event::Timeout => {
                     let in_flight = self.lives[step.at].in_flight.values_mut();
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
-                Event::Initialize { .. }
-                | Event::Propose { .. }
-                | Event::Saved { .. }
-                | Event::Applied { .. } => {}
+                Event::Initialize { .. } => self.forms(step, shadow),
+                Event::Propose { .. } | Event::Applied { .. } => {}
             }
         }
     }
@@ -435,6 +432,9 @@ impl Laws {
         life.leads_since = step.now;
         life.contacts.clear();
         life.in_flight.clear();
+        life.spoken.clear();
+        life.matched.clear();
+        life.asked.clear();
         let other = *self.leaders.entry(term).or_insert(after.id);
         law!(
             other == after.id,

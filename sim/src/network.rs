@@ -2,6 +2,7 @@
 //! repeated, damaged, held back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::message::Message;
@@ -15,7 +16,7 @@ use crate::dice::Dice;
 use crate::plan::Weather;
 
 /// The most bytes in a frame.
-const FRAME_BYTES: usize = 16 << 20;
+pub(crate) const FRAME_BYTES: usize = 16 << 20;
 /// How many packets are remembered, to be repeated.
 const REMEMBERED: usize = 64;
 
@@ -26,6 +27,8 @@ pub(crate) struct Packet {
     pub(crate) to: usize,
     pub(crate) sent: Time,
     pub(crate) bytes: Bytes,
+    /// What its bytes say.
+    pub(crate) messages: Arc<[Message]>,
     /// Whether this is not the first copy of it.
     pub(crate) again: bool,
     pub(crate) damaged: bool,
@@ -37,6 +40,8 @@ pub(crate) struct Network {
     /// How much longer packets of a server take.
     slower: Vec<Duration>,
     remembered: VecDeque<Packet>,
+    /// How much is put into a frame if it can be parted.
+    frame_bytes: usize,
     dice: Dice,
     /// Packets wait here until they are let go by hand.
     pub(crate) held: Option<Vec<Packet>>,
@@ -59,11 +64,12 @@ pub(crate) struct Sent {
 }
 
 impl Network {
-    pub(crate) fn new(nodes: usize, dice: Dice) -> Network {
+    pub(crate) fn new(nodes: usize, frame_bytes: usize, dice: Dice) -> Network {
         Network {
             links: vec![vec![Link::default(); nodes]; nodes],
             slower: vec![Duration::ZERO; nodes],
             remembered: VecDeque::new(),
+            frame_bytes,
             dice,
             held: None,
         }
@@ -126,11 +132,10 @@ impl Network {
         messages: &[Message],
         weather: &Weather,
     ) -> Sent {
-        let mut buffer = BytesMut::new();
-        let left_out = encode_messages(messages, FRAME_BYTES, &mut buffer);
-        debug_assert!(left_out.is_empty(), "{left_out:?}");
-        let bytes = buffer.freeze();
-        let packet = Packet { from, to, sent: now, bytes, again: false, damaged: false };
+        let bytes = self.pack(messages);
+        let said = Arc::from(messages);
+        let packet =
+            Packet { from, to, sent: now, bytes, messages: said, again: false, damaged: false };
         if let Some(held) = &mut self.held {
             if self.links[from][to].cuts == 0 {
                 held.push(packet);
@@ -172,6 +177,18 @@ impl Network {
             sent.arrivals.push((self.arrival(now, &packet, weather), packet));
         }
         sent
+    }
+
+    /// Several frames if one can't hold all; large ones if a small one can't hold a message.
+    fn pack(&self, messages: &[Message]) -> Bytes {
+        let mut buffer = BytesMut::new();
+        let mut left_out = encode_messages(messages, self.frame_bytes, &mut buffer);
+        if !left_out.is_empty() {
+            buffer.clear();
+            left_out = encode_messages(messages, FRAME_BYTES, &mut buffer);
+        }
+        debug_assert!(left_out.is_empty(), "{left_out:?}");
+        buffer.freeze()
     }
 
     pub(crate) fn arrival(&mut self, now: Time, packet: &Packet, weather: &Weather) -> Time {

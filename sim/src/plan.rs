@@ -9,6 +9,7 @@ use actix_raft_core::config::Config;
 
 use crate::dice::{Chance, Dice};
 use crate::fault::Planned;
+use crate::network::FRAME_BYTES;
 use crate::profile::Profile;
 use crate::schedule;
 
@@ -46,6 +47,12 @@ pub struct Plan {
     pub clients: usize,
     /// How long a client waits between an answer and its next operation, at the most.
     pub think: Duration,
+    /// That with a message comes one that no correct server says.
+    pub forged: Chance,
+    /// Whether all servers draw from one seed, which only their ids tell apart.
+    pub same_seed: bool,
+    /// How many bytes are put into one frame, if they can be parted.
+    pub frame_bytes: usize,
 }
 
 /// What remains after the faults.
@@ -193,6 +200,10 @@ impl Plan {
             ending: if permanent { Ending::Permanent } else { Ending::Heal },
             clients,
             think: think.max(calmest),
+            // Drawn last, so that the rest of a seed's plan stayed as it was before there were these.
+            forged: dice.pick(&[Chance::NEVER, Chance(1_000), Chance(10_000)]),
+            same_seed: dice.below(3) == 0,
+            frame_bytes: dice.pick(&[300, 4 << 10, FRAME_BYTES]),
         }
     }
 
@@ -210,6 +221,9 @@ impl Plan {
             .collect();
         for ambient in &edits.calm {
             self.weather.calm(*ambient);
+            if *ambient == Ambient::Corruption {
+                self.forged = Chance::NEVER;
+            }
             if *ambient == Ambient::Clocks {
                 self.clocks.fill(crate::clock::TRUE_RATE);
             }

@@ -19,6 +19,7 @@
 //! | `world/lives.rs` | disks at work; crashes, restarts |
 //! | `world/clients.rs` | clients and their answers |
 //! | `world/inject.rs` | faults as they begin and end |
+//! | `world/odd.rs` | what a server must refuse |
 //! | `world/ending.rs` | what must be well again after the faults |
 //! | `world/by_hand.rs` | the same world, in which nothing happens but what a script says |
 
@@ -28,10 +29,13 @@ mod effects;
 mod ending;
 mod inject;
 mod lives;
+mod odd;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::status::Status;
@@ -85,6 +89,7 @@ pub struct World<W: Workload> {
     fingerprints: BTreeMap<Index, u64>,
     dice: Dice,
     client_dice: Dice,
+    odd_dice: Dice,
     digest: u64,
     trace: Option<Trace>,
     /// What a world that is driven by hand shows, line by line; `None` in any other.
@@ -134,8 +139,11 @@ enum Happening<W: Workload> {
     Saved(usize, u64),
     Applied(usize, u64),
     LogRead(usize, u64, LogReader),
+    /// What was read comes late.
+    ReadComes(usize, u64, LogReader, Arc<[Entry]>),
     LinkBroke(usize, usize),
     Initialize(usize),
+    FormsAgain(usize),
     Restart(usize),
     Resume(usize),
     /// A client goes on.
@@ -156,7 +164,11 @@ impl<W: Workload> World<W> {
         let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
         let voters = ids.clone().take(plan.voters());
-        let members = ids.clone().map(|id| (id, Address::new(format!("server-{id}"), "")));
+        // Where there are no clients, nobody reaches a server for them.
+        let for_clients =
+            |id| if plan.clients > 0 { format!("clients-{id}") } else { String::new() };
+        let address = |id| Address::new(format!("server-{id}"), for_clients(id));
+        let members = ids.clone().map(|id| (id, address(id)));
         let membership = Membership::new(voters.clone(), members)
             .expect("there is a voter, and all are members");
         let shadow = |id| Shadow {
@@ -175,7 +187,7 @@ impl<W: Workload> World<W> {
             queue: Queue::new(),
             servers: ids.clone().map(server).collect(),
             shadows: ids.map(shadow).collect(),
-            network: Network::new(plan.nodes, dice.fork()),
+            network: Network::new(plan.nodes, plan.frame_bytes, dice.fork()),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             busy: true,
             history: Vec::new(),
@@ -187,6 +199,7 @@ impl<W: Workload> World<W> {
             responses: Vec::new(),
             fingerprints: BTreeMap::new(),
             client_dice: dice.fork(),
+            odd_dice: Dice::new(plan.seed ^ 0x0dd),
             dice,
             digest: 0,
             trace: None,
@@ -303,17 +316,22 @@ impl<W: Workload> World<W> {
             Happening::LogRead(at, life, reader) if self.lives(at, life) => {
                 self.log_read(at, reader)?;
             }
+            Happening::ReadComes(at, life, reader, entries) if self.lives(at, life) => {
+                self.hears(at, Event::LogRead { reader, entries });
+            }
             Happening::Turns(..)
             | Happening::TimerFires(..)
             | Happening::Saved(..)
             | Happening::Applied(..)
-            | Happening::LogRead(..) => {}
+            | Happening::LogRead(..)
+            | Happening::ReadComes(..) => {}
             Happening::LinkBroke(at, peer) => {
                 self.coverage.note(Situation::LinkReported);
                 let peer = self.servers[peer].id;
                 self.hears(at, Event::Unreachable { peer });
             }
             Happening::Initialize(at) => self.initialize(at),
+            Happening::FormsAgain(at) => self.forms_again(at)?,
             Happening::Restart(at) => self.restart(at)?,
             Happening::Resume(at) => self.resume(at),
             Happening::Client(client) => self.client_goes_on(client),
@@ -338,7 +356,8 @@ impl<W: Workload> World<W> {
         let (messages, refused) = unpack(&packet.bytes);
         let law = "a damaged frame is refused";
         crate::laws::law!(!packet.damaged || refused, law, "{} messages", messages.len());
-        crate::laws::law!(packet.damaged || !refused, "what was sent is read", "{packet:?}");
+        let read = !refused && *messages == *packet.messages;
+        crate::laws::law!(packet.damaged || read, "what was sent is read", "{packet:?}");
         if refused {
             self.coverage.note(Situation::FrameRefused);
         }
@@ -347,6 +366,7 @@ impl<W: Workload> World<W> {
         }
         self.counts.messages += messages.len() as u64;
         for message in messages {
+            self.may_forge(to, &message)?;
             self.hears(to, Event::Receive(message));
         }
         Ok(())

@@ -3,6 +3,7 @@
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{Index, NodeId};
 
@@ -160,6 +161,31 @@ impl Laws {
         Ok(())
     }
 
+    /// A leader asks at once whether it still leads ("the leader issues a new round of heartbeats",
+    /// diss. §6.4), as soon as it knows what is committed.
+    pub(super) fn read_asked(&self, step: &Step<'_>, shadow: &Shadow) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let [Event::Read { .. }] = step.events else { return Ok(()) };
+        let knows = shadow.live.term_at(before.commit_index) == Some(before.current_term);
+        if before.role != RoleName::Leader || !knows {
+            return Ok(());
+        }
+        let asked = |id: NodeId| {
+            step.effects.iter().any(|effect| match effect {
+                Effect::Send(Message {
+                    to, body: MessageBody::AppendEntriesRequest(_), ..
+                }) => *to == id,
+                _ => false,
+            })
+        };
+        law!(
+            self.voters.iter().all(|id| *id == after.id || asked(*id)),
+            "a leader that is to read asks at once whether it leads (diss. §6.4)",
+            "{after} does not ask all"
+        );
+        Ok(())
+    }
+
     pub(super) fn read_refused(&mut self, step: &Step<'_>, id: ReadId) -> Result<(), Broken> {
         let known = self.lives[step.at].reads.remove(&id).is_some();
         law!(known, "a read is answered once", "{} refuses read {}", step.after.id, id.0);
@@ -178,18 +204,22 @@ impl Laws {
         Ok(())
     }
 
-    pub(super) fn left_office(&mut self, step: &Step<'_>, coverage: &mut Coverage) {
+    pub(super) fn left_office(
+        &mut self,
+        step: &Step<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
         if !self.lives[step.at].reads.is_empty() {
             coverage.note(Situation::ReadLostLeader);
         }
         let heard = step.after.current_term > step.before.current_term;
         let situation = if heard { Situation::HigherTermSeen } else { Situation::QuorumLost };
         coverage.note(situation);
+        if heard { Ok(()) } else { self.had_lost_majority(step) }
     }
 }
 
 fn is_heartbeat(step: &Step<'_>) -> bool {
-    use actix_raft_core::message::MessageBody;
     matches!(step.events, [Event::Receive(message)] if matches!(&message.body,
         MessageBody::AppendEntriesRequest(request) if request.entries.is_empty()))
 }

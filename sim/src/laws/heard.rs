@@ -6,7 +6,7 @@ use actix_raft_core::message::{
     AppendEntriesRequest, AppendOutcome, Message, MessageBody, VoteKind, VoteRequest,
 };
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::Index;
+use actix_raft_core::types::{Index, NodeId};
 
 use super::{Broken, Laws, Shadow, Step, law};
 use crate::coverage::{Coverage, Situation};
@@ -28,11 +28,16 @@ impl Laws {
             }
             MessageBody::AppendEntriesResponse(response) => {
                 if response.term == step.before.current_term {
+                    if let AppendOutcome::Matched { match_index } = response.outcome {
+                        let known = life.matched.entry(message.from).or_default();
+                        *known = (*known).max(match_index);
+                    }
                     life.contacts.insert(message.from, step.now);
                     life.in_flight.remove(&message.from);
                 }
             }
-            MessageBody::VoteRequest(_) | MessageBody::VoteResponse(_) => {}
+            MessageBody::VoteResponse(response) => life.vote(message.from, response),
+            MessageBody::VoteRequest(_) => {}
         }
     }
 
@@ -57,7 +62,10 @@ impl Laws {
                 "{before} became {after} by {}",
                 message.body
             );
-            return Ok(());
+            return match &message.body {
+                MessageBody::AppendEntriesRequest(_) => self.is_answered(step, message.from, 0),
+                _ => Ok(()),
+            };
         }
         match &message.body {
             MessageBody::AppendEntriesRequest(request) => {
@@ -126,7 +134,13 @@ impl Laws {
                 "{before} became {after} by {}",
                 message.body
             );
-            return Ok(());
+            if prev.index > before.commit_index {
+                self.is_answered(step, message.from, request.round)?;
+            }
+            return Laws::hint(step, prev, shadow);
+        }
+        if !stores {
+            self.is_answered(step, message.from, request.round)?;
         }
         let rejects = |effect: &Effect| match effect {
             Effect::Send(answer) => match &answer.body {
@@ -154,6 +168,29 @@ impl Laws {
             "a follower stores what matches (§5.3)",
             "{after} after {}",
             message.body
+        );
+        Ok(())
+    }
+
+    /// A request that leaves nothing to be stored is answered at once, in the server's own term and
+    /// with the round that the leader asked about: by that it learns that it is followed, or that
+    /// it is a leader of the past ("reply false if term < currentTerm", Figure 2).
+    fn is_answered(&self, step: &Step<'_>, to: NodeId, round: u64) -> Result<(), Broken> {
+        let saves = |effect: &Effect| matches!(effect, Effect::Save { .. });
+        if self.lives[step.at].unsaved.is_some() || step.effects.iter().any(saves) {
+            return Ok(());
+        }
+        let answers = |effect: &Effect| match effect {
+            Effect::Send(answer) if answer.to == to => matches!(&answer.body,
+                MessageBody::AppendEntriesResponse(response)
+                    if response.term == step.after.current_term && response.round >= round),
+            _ => false,
+        };
+        law!(
+            step.effects.iter().any(answers),
+            "a leader's request is answered (Figure 2)",
+            "{} has nothing to store, and does not answer {to}",
+            step.after
         );
         Ok(())
     }
@@ -199,13 +236,10 @@ impl Laws {
             "{before} votes for {from} with {}",
             request.last_log
         );
-        let heard = self.lives[step.at].heard.filter(|(term, leader, at)| {
-            *term == before.current_term
-                && *leader != from
-                && step.now.since(*at) < self.config.election_timeout
-        });
         let is_led = before.role == RoleName::Leader
-            || (heard.is_some() && before.leader.is_some() && before.role == RoleName::Follower);
+            || (self.hears_leader(step, from)
+                && before.leader.is_some()
+                && before.role == RoleName::Follower);
         if self.config.check_quorum && is_led && request.kind != VoteKind::Transfer {
             law!(
                 !granted && after.current_term == before.current_term,
@@ -218,7 +252,7 @@ impl Laws {
             || before.voted_for.is_none()
             || before.voted_for == Some(from);
         law!(!granted || free, "at most one vote in a term (§5.2)", "{before} votes for {from}");
-        Ok(())
+        self.vote_is_due(step, from, request)
     }
 }
 

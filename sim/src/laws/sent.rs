@@ -81,6 +81,19 @@ impl Laws {
             shadow.id,
             request.term
         );
+        let life = &mut self.lives[step.at];
+        life.spoken.insert(to, step.now);
+        let matched = life.matched.get(&to).copied().unwrap_or_default();
+        law!(
+            request.entries.is_empty()
+                || step.events.len() > 1
+                || !step.leads_on()
+                || request.prev_log.index >= matched,
+            "what was acknowledged is not sent again (§5.3)",
+            "{} sends {to} what follows {}, and heard of {matched}",
+            shadow.id,
+            request.prev_log
+        );
         let leads = step.after.role == RoleName::Leader && step.after.current_term == request.term;
         if !leads {
             return Ok(());

@@ -2,20 +2,23 @@
 //! hears no majority does not go on for long.
 
 use actix_raft_core::event::Event;
-use actix_raft_core::status::RoleName;
+use actix_raft_core::message::{Message, MessageBody, VoteKind};
+use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{NodeId, Time};
 
+use super::ballots::fired;
 use super::{Broken, Laws, Step, law};
 
 /// So many deadlines must be drawn before anything is said of how they are spread.
 const ENOUGH_DRAWS: u64 = 200;
+/// So many, before it is said that there are some at either end.
+const SOME_DRAWS: u64 = 100;
 
 impl Laws {
     pub(super) fn timers(&mut self, step: &Step<'_>) -> Result<(), Broken> {
         let patience = self.config.election_timeout;
         let (before, deadline) = step.deadlines;
-        let fired = step.events.iter().any(|event| matches!(event, Event::Timeout))
-            && before.is_some_and(|deadline| deadline <= step.now);
+        let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
         if step.is_voter {
             law!(deadline.is_some(), law, "{} has none", step.after);
@@ -33,7 +36,93 @@ impl Laws {
         {
             self.drawn(step, deadline)?;
         }
+        self.resets(step, fired)?;
+        self.speaks_to_all(step, fired)?;
         self.hears_majority(step, fired)
+    }
+
+    /// A server that starts waits for a leader, as long as chance wants.
+    pub(crate) fn starts(
+        &mut self,
+        at: usize,
+        now: Time,
+        deadline: Option<Time>,
+    ) -> Result<(), Broken> {
+        let Some(deadline) = deadline else { return Ok(()) };
+        let (patience, wait) = (self.config.election_timeout, deadline.since(now));
+        self.start_waits[at] = Some(wait);
+        let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
+        law!(
+            wait >= patience && wait < patience * 2 && alike < 3,
+            "election timeouts are drawn from [T, 2T) (§5.2)",
+            "server {} waits {wait:?} at its start, which makes {alike} who waited as long",
+            at + 1
+        );
+        Ok(())
+    }
+
+    /// "Without receiving AppendEntries RPC from current leader or granting vote to candidate"
+    /// (Figure 2): these two begin the wait anew, and nothing else does.
+    fn resets(&self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
+        let (Step { before, after, .. }, (Some(was), Some(is))) = (step, step.deadlines) else {
+            return Ok(());
+        };
+        if after.role == RoleName::Leader || before.role == RoleName::Leader {
+            return Ok(());
+        }
+        let term = after.current_term;
+        let led = step.events.iter().any(|event| match event {
+            Event::Receive(Message { from, body, .. }) => {
+                matches!(body, MessageBody::AppendEntriesRequest(request) if request.term == term)
+                    && after.leader == Some(*from)
+            }
+            _ => false,
+        });
+        let vote = |status: &Status| (status.current_term, status.voted_for);
+        let voted = vote(before) != vote(after) && after.voted_for.is_some_and(|id| id != after.id);
+        let law = "a leader's word, or a vote given, begins the wait anew (Figure 2)";
+        law!(
+            !(led || voted) || is.since(step.now) >= self.config.election_timeout,
+            law,
+            "{before} became {after} and waits until {is}"
+        );
+        // Asked once more, a server may give the same vote once more.
+        let again = step.events.iter().any(|event| match event {
+            Event::Receive(Message { from, body, .. }) => {
+                matches!(body, MessageBody::VoteRequest(request)
+                    if request.term == term && request.kind != VoteKind::PreVote)
+                    && after.voted_for == Some(*from)
+            }
+            _ => false,
+        });
+        let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
+        let excused = led || voted || again || fired || forms || step.events.len() > 1;
+        law!(
+            excused || was == is || before.role != after.role,
+            "nothing else begins the wait anew (Figure 2)",
+            "{before} became {after} and waits until {is}, not {was}"
+        );
+        Ok(())
+    }
+
+    /// "Repeat during idle periods to prevent election timeouts" (Figure 2).
+    fn speaks_to_all(&self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
+        if !fired || !step.leads_on() {
+            return Ok(());
+        }
+        let (life, interval) = (&self.lives[step.at], self.config.heartbeat_interval);
+        let mut others = (1..=self.lives.len() as u64).map(NodeId);
+        let forgotten = others.find(|id| {
+            let spoken = life.spoken.get(id).copied().unwrap_or_default();
+            *id != step.after.id && step.now.since(spoken) > interval
+        });
+        law!(
+            forgotten.is_none(),
+            "a leader is heard by all (§5.2)",
+            "{} has not spoken to {forgotten:?} for {interval:?}",
+            step.after
+        );
+        Ok(())
     }
 
     /// "Election timeouts are chosen randomly from a fixed interval" (§5.2).
@@ -46,7 +135,8 @@ impl Laws {
             "{} waits {wait:?}",
             step.after
         );
-        let [short, long, all] = &mut self.draws;
+        let stands = matches!(step.after.role, RoleName::PreCandidate | RoleName::Candidate);
+        let [short, long, all] = &mut self.draws[usize::from(stands)];
         *short += u64::from(wait < patience.mul_f64(1.25));
         *long += u64::from(wait >= patience.mul_f64(1.75));
         *all += 1;
@@ -55,12 +145,15 @@ impl Laws {
 
     /// Whether election timeouts were spread over their range.
     pub(crate) fn timeouts_are_spread(&self) -> Result<(), Broken> {
-        let [short, long, all] = self.draws;
-        law!(
-            all < ENOUGH_DRAWS || (short > all / 10 && long > all / 10),
-            "election timeouts are drawn from [T, 2T) (§5.2)",
-            "of {all}, {short} are in the first quarter and {long} in the last"
-        );
+        for [short, long, all] in self.draws {
+            // Of a hundred, there are none in a quarter once in three million million worlds.
+            let least = if all < ENOUGH_DRAWS { 0 } else { all / 10 };
+            law!(
+                all < SOME_DRAWS || (short > least && long > least),
+                "election timeouts are drawn from [T, 2T) (§5.2)",
+                "of {all}, {short} are in the first quarter and {long} in the last"
+            );
+        }
         Ok(())
     }
 
@@ -80,6 +173,25 @@ impl Laws {
             self.is_majority(heard),
             "a leader that hears no majority steps down (diss. §6.2)",
             "{} hears only {:?}",
+            step.after,
+            self.voters.iter().filter(|id| heard(**id)).collect::<Vec<_>>()
+        );
+        Ok(())
+    }
+
+    /// A leader that leaves office by itself had not heard a majority within an election timeout.
+    pub(super) fn had_lost_majority(&self, step: &Step<'_>) -> Result<(), Broken> {
+        // What is heard together with the timeout may come after it.
+        let [Event::Timeout] = step.events else { return Ok(()) };
+        let life = &self.lives[step.at];
+        let heard = |id: NodeId| {
+            let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
+            id == step.after.id || step.now.since(contact) < self.config.election_timeout
+        };
+        law!(
+            !self.is_majority(heard),
+            "a leader that hears a majority stays (diss. §6.2)",
+            "{} left office, and hears {:?}",
             step.after,
             self.voters.iter().filter(|id| heard(**id)).collect::<Vec<_>>()
         );

@@ -13,6 +13,8 @@ use bytes::Bytes;
 
 use super::{Command, Done, Notebook, Script, broken};
 use crate::clock::TRUE_RATE;
+use crate::dice::Chance;
+use crate::network::FRAME_BYTES;
 use crate::plan::{Ending, Plan, Weather};
 use crate::world::World;
 
@@ -177,5 +179,8 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
         ending: Ending::Heal,
         clients: 0,
         think: Duration::ZERO,
+        forged: Chance::NEVER,
+        same_seed: false,
+        frame_bytes: FRAME_BYTES,
     }
 }

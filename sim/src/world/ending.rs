@@ -174,6 +174,9 @@ impl<W: Workload> World<W> {
     fn ends_equal(&mut self) -> Result<(), Broken> {
         let up: Vec<usize> =
             (0..self.servers.len()).filter(|at| self.servers[*at].is_up()).collect();
+        for at in &up {
+            self.laws.formers_are_answered(*at)?;
+        }
         let law = "all replicas end equal (§5.3)";
         for pair in up.windows(2) {
             let (one, other) = (&self.shadows[pair[0]], &self.shadows[pair[1]]);

@@ -202,6 +202,13 @@ impl<W: Workload> World<W> {
         if !matches!(server.state, State::Down) {
             return Ok(());
         }
+        let is_sound = !server.disk.full && !server.disk.flipped && server.life > 0;
+        if self.shown.is_none() && is_sound && self.odd_dice.below(6) == 0 {
+            server.disk.dies_opening(self.odd_dice.below(10), self.odd_dice.number());
+            self.coverage.note(Situation::CrashedInOpening);
+            self.tell(|| format!("server {} loses power while it opens its log", at + 1));
+        }
+        let server = &mut self.servers[at];
         let used = server.disk.used_bytes();
         let failing = server.disk.opening.is_some();
         let opened = server.disk.open();
@@ -265,6 +272,7 @@ impl<W: Workload> World<W> {
         server.life += 1;
         server.paused_until = self.now;
         let seed = self.dice.number();
+        let seed = if self.plan.same_seed { self.plan.config.seed } else { seed };
         let config = Config { seed, ..self.plan.config.clone() };
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
@@ -274,6 +282,7 @@ impl<W: Workload> World<W> {
         let stored = StoredState { last_applied: applied, ..wal.state().clone() };
         let raft = Raft::new(server.id, GroupId(0), config, &stored, now);
         let status = raft.status();
+        self.laws.starts(at, now, raft.deadline())?;
         law!(
             matches!(status.role, RoleName::Follower | RoleName::NonVoter)
                 && (status.current_term, status.voted_for)
@@ -292,6 +301,10 @@ impl<W: Workload> World<W> {
             let wait = self.plan.config.election_timeout / 4;
             let wait = self.dice.duration(std::time::Duration::ZERO, wait);
             self.after(wait, Happening::Initialize(at));
+        }
+        if self.shown.is_none() && self.odd_dice.below(4) == 0 {
+            let wait = self.plan.config.election_timeout * (1 + self.odd_dice.below(8) as u32);
+            self.after(wait, Happening::FormsAgain(at));
         }
         Ok(())
     }

@@ -1,0 +1,183 @@
+//! Laws of standing for election: who may, whom he asks, and who must not be refused.
+
+use std::collections::BTreeSet;
+
+use actix_raft_core::effect::Effect;
+use actix_raft_core::event::Event;
+use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
+use actix_raft_core::status::{RoleName, Status};
+use actix_raft_core::types::NodeId;
+
+use super::memory::Life;
+use super::{Broken, Laws, Step, law};
+
+impl Life {
+    /// Notes an answer to a ballot, of which the first counts. One to an earlier ballot is none.
+    pub(super) fn vote(&mut self, from: NodeId, response: &VoteResponse) {
+        let answered = self.granted.contains(&from) || self.refused.contains(&from);
+        if self.ballot == Some(response.round) && !answered {
+            let votes = if response.vote_granted { &mut self.granted } else { &mut self.refused };
+            votes.insert(from);
+        }
+    }
+
+    fn forget_ballot(&mut self) {
+        self.ballot = None;
+        self.granted.clear();
+        self.refused.clear();
+    }
+}
+
+impl Laws {
+    /// A server begins an election: not before its patience ends, and with pre-votes only if a
+    /// majority would vote for it.
+    pub(super) fn stands(&mut self, step: &Step<'_>) -> Result<(), Broken> {
+        let fired = fired(step);
+        let Step { before, after, .. } = step;
+        let waits = |role| matches!(role, RoleName::Follower | RoleName::NonVoter);
+        law!(
+            fired || !waits(before.role) || waits(after.role),
+            "a follower stands when its patience ends, not before (§5.2)",
+            "{before} became {after}"
+        );
+        let enters = matches!(after.role, RoleName::Candidate | RoleName::Leader)
+            && after.current_term > before.current_term;
+        if self.config.pre_vote && enters {
+            let granted = &self.lives[step.at].granted;
+            law!(
+                self.is_majority(|id| id == after.id || granted.contains(&id)),
+                "who stands was told by a majority that it would win (diss. §9.6)",
+                "{after} stands, and was told so by {granted:?}"
+            );
+        }
+        let is = |status: &Status| (status.role, status.current_term);
+        if is_candidate(after.role) && (is(before) != is(after) || fired) {
+            self.lives[step.at].forget_ballot();
+        }
+        self.gives_up(step)
+    }
+
+    /// A candidate gives up when it can't win any more, and not before.
+    fn gives_up(&self, step: &Step<'_>) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let [Event::Receive(Message { body: MessageBody::VoteResponse(_), .. })] = step.events
+        else {
+            return Ok(());
+        };
+        let refused = &self.lives[step.at].refused;
+        let is_lost = !self.is_majority(|id| !refused.contains(&id));
+        law!(
+            !is_candidate(after.role) || !is_lost,
+            "who is outvoted gives up (§5.2)",
+            "{after} goes on, refused by {refused:?}"
+        );
+        let gave_up = is_candidate(before.role)
+            && !is_candidate(after.role)
+            && after.role != RoleName::Leader
+            && before.current_term == after.current_term;
+        law!(
+            !gave_up || is_lost,
+            "who may still win does not give up (§5.2)",
+            "{before} became {after}, refused by {refused:?}"
+        );
+        Ok(())
+    }
+
+    /// "Send RequestVote RPCs to all other servers" (Figure 2), and each ballot under a number of
+    /// its own, so that its answers are told from those to another.
+    pub(super) fn asks(&mut self, step: &Step<'_>) -> Result<(), Broken> {
+        let requests = step.effects.iter().filter_map(|effect| match effect {
+            Effect::Send(Message { to, body: MessageBody::VoteRequest(request), .. }) => {
+                Some((*to, request))
+            }
+            _ => None,
+        });
+        // In the order in which they were held: several may have waited for one save.
+        let mut ballots: Vec<(&VoteRequest, BTreeSet<NodeId>)> = Vec::new();
+        for (to, request) in requests {
+            match ballots.iter_mut().find(|(known, _)| known.round == request.round) {
+                Some((_, asked)) => _ = asked.insert(to),
+                None => ballots.push((request, [step.after.id, to].into())),
+            }
+        }
+        for (request, asked) in ballots {
+            law!(
+                asked == self.voters,
+                "a candidate asks all voters (Figure 2)",
+                "{} asks {asked:?}",
+                step.after
+            );
+            let life = &mut self.lives[step.at];
+            law!(
+                life.ballots.insert(request.round),
+                "each ballot has a number of its own (diss. §9.6)",
+                "{} asks under {} again",
+                step.after,
+                request.round
+            );
+            life.forget_ballot();
+            life.ballot = Some(request.round);
+        }
+        Ok(())
+    }
+
+    /// A vote that nothing speaks against is given: else elections take for ever.
+    pub(super) fn vote_is_due(
+        &self,
+        step: &Step<'_>,
+        from: NodeId,
+        request: &VoteRequest,
+    ) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let first = request.kind != VoteKind::PreVote
+            && request.term == before.current_term
+            && before.voted_for.is_none()
+            && before.leader.is_none();
+        let is_free = request.term > before.current_term || first;
+        let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
+        let excused = self.config.check_quorum && is_led && request.kind != VoteKind::Transfer;
+        if !is_free || excused || request.last_log < before.last_log {
+            return Ok(());
+        }
+        let refused = |effect: &Effect| match effect {
+            Effect::Send(Message { to, body: MessageBody::VoteResponse(response), .. }) => {
+                *to == from && response.round == request.round && !response.vote_granted
+            }
+            _ => false,
+        };
+        let given = match request.kind {
+            // Its answer may still wait for a save.
+            VoteKind::PreVote => !step.effects.iter().any(refused),
+            VoteKind::Vote | VoteKind::Transfer => {
+                (after.current_term, after.voted_for) == (request.term, Some(from))
+            }
+        };
+        law!(
+            given,
+            "a vote that nothing speaks against is given (Figure 2)",
+            "{before} became {after} by {:?} of {from}",
+            request
+        );
+        Ok(())
+    }
+
+    /// Whether a server has heard the leader of its term, and not the one who asks, within the
+    /// shortest election timeout.
+    pub(super) fn hears_leader(&self, step: &Step<'_>, asks: NodeId) -> bool {
+        self.lives[step.at].heard.is_some_and(|(term, leader, at)| {
+            term == step.before.current_term
+                && leader != asks
+                && step.now.since(at) < self.config.election_timeout
+        })
+    }
+}
+
+fn is_candidate(role: RoleName) -> bool {
+    matches!(role, RoleName::PreCandidate | RoleName::Candidate)
+}
+
+/// Whether the server's timer fired in this step.
+pub(super) fn fired(step: &Step<'_>) -> bool {
+    step.events.iter().any(|event| matches!(event, Event::Timeout))
+        && step.deadlines.0.is_some_and(|deadline| deadline <= step.now)
+}
