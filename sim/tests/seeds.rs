@@ -1,7 +1,6 @@
 //! Seeds: the laws hold, the same seed is the same world, and bugs are noticed.
 
 use std::cell::RefCell;
-use std::process::Command;
 use std::rc::Rc;
 
 use actix_raft::application::{Application, DecodeError, StateMachine};
@@ -63,7 +62,7 @@ fn the_same_seed_is_the_same_world_byte_for_byte() {
 fn two_processes_see_the_same_world() {
     let printed = |arguments: &[&str]| {
         let program = env!("CARGO_BIN_EXE_actix-raft-sim");
-        let output = Command::new(program).args(arguments).output().unwrap();
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
