@@ -55,6 +55,7 @@ pub(crate) fn draw(
         for _ in 0..dice.below(6) {
             faults.extend(stalled_through_an_election(nodes, patience, chaos, dice));
             faults.extend(overwritten_while_saved(nodes, patience, chaos, dice));
+            faults.extend(killed_and_then_without_power(nodes, patience, chaos, dice));
         }
     }
     faults.sort_by_key(|planned| planned.at);
@@ -128,6 +129,26 @@ fn overwritten_while_saved(
     ]
 }
 
+/// A process is killed when it has made something that is not durable yet, such as a segment's
+/// name; it starts again, trusts what it finds, and loses power.
+fn killed_and_then_without_power(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 2] {
+    let struck = Target::Node(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let kill = Fault::CrashInSave(struck, Crash::Process, 4 + dice.below(3));
+    // It starts again an election timeout after the fault has ended.
+    let power_fails = at + patience * 2 + dice.duration(patience / 10, patience);
+    let power = Fault::Crash(struck, Crash::Power(dice.number()));
+    [
+        Planned { at, lasts: patience, fault: kill },
+        Planned { at: power_fails, lasts: patience, fault: power },
+    ]
+}
+
 fn target(nodes: usize, dice: &mut Dice) -> Target {
     let place = dice.place(nodes);
     if dice.below(2) == 0 { Target::Leader(place) } else { Target::Node(place) }
@@ -147,14 +168,15 @@ fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
         },
         Kind::Crashes => match dice.below(12) {
             0..3 => Fault::Crash(target, crash(dice)),
-            3..8 => Fault::CrashInSave(target, crash(dice), dice.below(5)),
+            // As many as it takes to begin a segment: create, write, sync, rename, sync the directory.
+            3..8 => Fault::CrashInSave(target, crash(dice), dice.below(9)),
             8 => Fault::CrashAll(dice.number()),
             _ => Fault::Pause(target),
         },
         Kind::Disks => match dice.below(10) {
             0 | 1 => Fault::DiskStall(target),
             2 => Fault::DiskSlow(target, patience / dice.pick(&[10, 2, 1])),
-            3 | 4 => Fault::DiskError(target, dice.below(3)),
+            3 | 4 => Fault::DiskError(target, dice.below(9)),
             5 => Fault::DiskFull(target),
             6 => Fault::ApplyStall(target),
             7 => Fault::DiskErrorInOpening(target, 1 + dice.below(4)),

@@ -35,8 +35,10 @@ impl Laws {
         let fired = fired(step);
         let Step { before, after, .. } = step;
         let waits = |role| matches!(role, RoleName::Follower | RoleName::NonVoter);
+        // Alone in its cluster, a server stands as soon as that is formed.
+        let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         law!(
-            fired || !waits(before.role) || waits(after.role),
+            fired || forms || !waits(before.role) || waits(after.role),
             "a follower stands when its patience ends, not before (§5.2)",
             "{before} became {after}"
         );

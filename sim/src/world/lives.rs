@@ -143,7 +143,7 @@ impl<W: Workload> World<W> {
         self.counts.crashes += 1;
         let batch = std::mem::take(&mut running.saving);
         let saves: Vec<Save> = batch.into_iter().map(|(_, save)| save).collect();
-        let operations = operations.or_else(|| self.dice.below(6).checked_sub(1));
+        let operations = operations.or_else(|| self.dice.below(10).checked_sub(1));
         if let Some(operations) = operations.filter(|_| !saves.is_empty()) {
             self.servers[at].disk.fail_after(operations, true);
             let Some(running) = self.servers[at].running() else { return Ok(()) };
