@@ -20,14 +20,14 @@ const PERMANENT: usize = 1_000_000;
 
 impl<W: Workload> World<W> {
     pub(super) fn end_well(&mut self) -> Result<(), Broken> {
-        self.end_all();
+        self.end_all()?;
         self.weather = Weather::fine(self.weather.batches);
         self.cleared = Some(self.now);
         if self.plan.ending == Ending::Permanent {
             self.afflict()?;
             self.tell(|| "from now on a majority is well".to_string());
             self.serves("a healthy majority serves, whatever the rest does", 60)?;
-            self.end_all();
+            self.end_all()?;
         }
         self.tell(|| "from now on all is well".to_string());
         let term = self.settles()?;

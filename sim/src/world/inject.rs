@@ -209,7 +209,7 @@ impl<W: Workload> World<W> {
     }
 
     /// All that has begun ends now.
-    pub(super) fn end_all(&mut self) {
+    pub(super) fn end_all(&mut self) -> Result<(), Broken> {
         for place in self.active.keys().copied().collect::<Vec<_>>() {
             self.fault_ends(place);
         }
@@ -223,8 +223,13 @@ impl<W: Workload> World<W> {
             server.disk.opening = None;
             server.flip = None;
             self.resume(at);
+            // Damage that nobody has read yet would be found in good times: opening reads it all.
+            if self.servers[at].disk.flipped {
+                self.crash(at, Crash::Process)?;
+            }
             self.after(Duration::ZERO, Happening::Restart(at));
         }
+        Ok(())
     }
 
     pub(super) fn flaps(&mut self, place: usize) {
