@@ -6,7 +6,9 @@
 //!
 //! | file | laws of |
 //! | --- | --- |
-//! | here | roles, terms, logs |
+//! | here | terms, votes, the order in which all are checked |
+//! | `laws/roles.rs` | who leads |
+//! | `laws/logs.rs` | what is stored |
 //! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
 //! | `laws/ballots.rs` | standing for election |
 //! | `laws/conflicts.rs` | finding where two logs agree |
@@ -22,7 +24,9 @@ mod ballots;
 mod commits;
 mod conflicts;
 mod heard;
+mod logs;
 mod memory;
+mod roles;
 mod sent;
 mod timers;
 mod unmoved;
@@ -38,7 +42,7 @@ use actix_raft_core::event::Event;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
-use crate::coverage::{Coverage, Situation};
+use crate::coverage::Coverage;
 use crate::image::Image;
 use memory::{Asked, LeaderLog, Life};
 pub(crate) use unmoved::Unmoved;
@@ -294,180 +298,6 @@ impl Laws {
             && after.commit_index <= after.last_log.index
             && after.last_durable <= after.last_log.index;
         law!(order, "applied <= commit <= last", "{after} durable={}", after.last_durable);
-        Ok(())
-    }
-
-    /// A run of entries is stored: Log Matching (§5.3), step by step: each entry is the same wherever
-    /// it stands, and so is the one before it.
-    fn stored(
-        &mut self,
-        step: &Step<'_>,
-        run: &std::sync::Arc<[Entry]>,
-        shadow: &mut Shadow,
-        coverage: &mut Coverage,
-    ) -> Result<(), Broken> {
-        let Some(first) = run.first() else { return Ok(()) };
-        let last = shadow.live.last();
-        law!(
-            first.index > Index::ZERO && first.index <= last.index.next(),
-            "a log has no gaps",
-            "{} is stored after {last}",
-            first.position()
-        );
-        if first.index <= last.index {
-            coverage.note(Situation::SuffixTruncated);
-            law!(
-                !step.leads_on(),
-                "Leader Append-Only (Figure 3)",
-                "leader {} overwrites its entry {}",
-                step.after.id,
-                first.index
-            );
-            law!(
-                first.index > step.before.commit_index,
-                "what is committed is never overwritten (§5.4)",
-                "{} overwrites {}, and had committed {}",
-                step.after.id,
-                first.index,
-                step.before.commit_index
-            );
-            law!(
-                shadow.live.term_at(first.index) != Some(first.term),
-                "only a conflict truncates (§5.3)",
-                "{} overwrites {} by the same entry",
-                step.after.id,
-                first.position()
-            );
-        }
-        shadow.live.append(run);
-        let mut prev = shadow.live.term_at(first.index.prev()).unwrap_or_default();
-        for entry in run.iter() {
-            self.same_everywhere(entry, prev)?;
-            prev = entry.term;
-        }
-        Ok(())
-    }
-
-    fn same_everywhere(&mut self, entry: &Entry, prev: Term) -> Result<(), Broken> {
-        let place = entry.index.prev().0 as usize;
-        if self.entries.len() <= place {
-            self.entries.resize_with(place + 1, Vec::new);
-        }
-        let known = self.entries[place].iter().find(|(known, _)| known.term == entry.term);
-        match known {
-            None => self.entries[place].push((entry.clone(), prev)),
-            Some((known, known_prev)) => law!(
-                known == entry && *known_prev == prev,
-                "Log Matching (Figure 3)",
-                "two logs differ at {} or before it",
-                entry.position()
-            ),
-        }
-        Ok(())
-    }
-
-    /// What a core says of itself is what it has stored.
-    fn same_as_core(&self, step: &Step<'_>, shadow: &Shadow) -> Result<(), Broken> {
-        let Status { current_term, voted_for, last_log, last_durable, .. } = step.after;
-        let law = "a server acts on what it stores (Figure 2)";
-        let stored = shadow.live.hard_state;
-        law!(
-            (stored.current_term, stored.voted_for) == (current_term, voted_for),
-            law,
-            "it stores {stored:?} and acts on {}",
-            step.after
-        );
-        law!(
-            shadow.live.last() == last_log,
-            law,
-            "its log ends at {}: {}",
-            shadow.live.last(),
-            step.after
-        );
-        law!(
-            shadow.durable.term_at(last_durable) == shadow.live.term_at(last_durable),
-            "what counts as durable is on disk",
-            "{last_durable} is not: {}",
-            step.after
-        );
-        Ok(())
-    }
-
-    /// Election Safety and Leader Completeness (Figure 3).
-    fn role(
-        &mut self,
-        step: &Step<'_>,
-        shadow: &Shadow,
-        coverage: &mut Coverage,
-    ) -> Result<(), Broken> {
-        let Step { before, after, .. } = step;
-        let term = after.current_term;
-        if let Some(leader) = after.leader.filter(|leader| *leader != after.id) {
-            let known = self.leaders.get(&term);
-            law!(
-                known == Some(&leader),
-                "a leader is known by its messages (§5.2)",
-                "{} takes {leader} for the leader of term {term}, and that is {known:?}",
-                after.id
-            );
-        }
-        if after.role != RoleName::Leader {
-            let is_candidate = |status: &Status| status.role == RoleName::Candidate;
-            if is_candidate(before) && before.current_term == term && !is_candidate(after) {
-                let yields = after.leader.is_some();
-                let situation =
-                    if yields { Situation::CandidateYields } else { Situation::ElectionLost };
-                coverage.note(situation);
-            }
-            return Ok(());
-        }
-        if step.leads_on() {
-            if let Some(log) = self.leader_logs.get_mut(&term) {
-                log.last = shadow.live.last().index;
-            }
-            return Ok(());
-        }
-        coverage.note(Situation::LeaderElected);
-        let life = &mut self.lives[step.at];
-        life.leads_since = step.now;
-        life.contacts.clear();
-        life.in_flight.clear();
-        life.spoken.clear();
-        life.matched.clear();
-        life.asked.clear();
-        let other = *self.leaders.entry(term).or_insert(after.id);
-        law!(
-            other == after.id,
-            "Election Safety (Figure 3)",
-            "{other} and {} lead in term {term}",
-            after.id
-        );
-        law!(self.voters.contains(&after.id), "only voters lead (§6)", "{} leads", after.id);
-        let durable = shadow.durable.hard_state;
-        law!(
-            (durable.current_term, durable.voted_for) == (term, Some(after.id)),
-            "an own vote counts when it is on disk",
-            "{} leads in term {term}, and has {durable:?} on disk",
-            after.id
-        );
-        for (entry, in_term) in self.committed.iter().zip(&self.committed_in) {
-            law!(
-                *in_term >= term || shadow.live.entry(entry.index) == Some(entry),
-                "Leader Completeness (Figure 3)",
-                "the leader of term {term}, {}, lacks {}, committed in term {in_term}",
-                after.id,
-                entry.position()
-            );
-        }
-        let last = shadow.live.last();
-        law!(
-            last.term == term,
-            "a new leader appends an entry of its term (§8)",
-            "the log of {} ends at {last} in term {term}",
-            after.id
-        );
-        let term_starts = shadow.live.stored().term_starts;
-        self.leader_logs.insert(term, LeaderLog { term_starts, last: last.index });
         Ok(())
     }
 }

@@ -15,6 +15,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | here | time, steps |
+//! | `world/turns.rs` | when servers act |
 //! | `world/effects.rs` | carrying out what a core wants |
 //! | `world/lives.rs` | disks at work; crashes, restarts |
 //! | `world/clients.rs` | clients and their answers |
@@ -25,11 +26,13 @@
 
 mod by_hand;
 mod clients;
+mod counts;
 mod effects;
 mod ending;
 mod inject;
 mod lives;
 mod odd;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +46,7 @@ use actix_raft_core::types::{Index, NodeId, Time};
 
 use crate::clock::Clock;
 use crate::coverage::{Coverage, Situation};
-use crate::dice::{Chance, Dice};
+use crate::dice::Dice;
 use crate::history::{self, Operation};
 use crate::image::Image;
 use crate::laws::{Broken, Laws, Shadow, Step};
@@ -53,10 +56,8 @@ use crate::queue::Queue;
 use crate::server::{OperationId, Running, Server, State};
 use crate::workload::{Response, Workload};
 use clients::{Client, Reply};
+pub use counts::Counts;
 use inject::Active;
-
-/// How often a server is told of a timeout that is not due.
-const TOO_EARLY: Chance = Chance(5_000);
 
 /// More steps than any world takes whose servers do not spin.
 const MAX_STEPS: u64 = 3_000_000;
@@ -98,37 +99,6 @@ pub struct World<W: Workload> {
 
 /// Receives each line of a world's trace.
 pub type Trace = Box<dyn FnMut(String)>;
-
-/// How much happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Steps of servers.
-    pub steps: u64,
-    /// Messages that arrived.
-    pub messages: u64,
-    /// Operations of clients.
-    pub operations: u64,
-    /// Those that were done.
-    pub done: u64,
-    /// Entries that were committed.
-    pub committed: u64,
-    /// Crashes of servers.
-    pub crashes: u64,
-    /// Faults that began.
-    pub faults: u64,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Counts) {
-        self.steps += other.steps;
-        self.messages += other.messages;
-        self.operations += other.operations;
-        self.done += other.done;
-        self.committed += other.committed;
-        self.crashes += other.crashes;
-        self.faults += other.faults;
-    }
-}
 
 /// Something that happens.
 enum Happening<W: Workload> {
@@ -368,84 +338,6 @@ impl<W: Workload> World<W> {
         for message in messages {
             self.may_forge(to, &message)?;
             self.hears(to, Event::Receive(message));
-        }
-        Ok(())
-    }
-
-    /// Something is brought to a server, which will turn to it.
-    pub(crate) fn hears(&mut self, at: usize, event: Event) {
-        if let Some(running) = self.servers[at].running() {
-            running.inbox.push(event);
-            self.will_turn(at);
-        }
-    }
-
-    fn will_turn(&mut self, at: usize) {
-        let turn = self.dice.duration(self.weather.turn.0, self.weather.turn.1);
-        let (life, paused) = (self.servers[at].life, self.servers[at].paused_until > self.now);
-        let Some(running) = self.servers[at].running() else { return };
-        if !running.wakes && !paused {
-            running.wakes = true;
-            self.after(turn, Happening::Turns(at, life));
-        }
-    }
-
-    fn resume(&mut self, at: usize) {
-        if self.servers[at].paused_until <= self.now {
-            self.tell(|| format!("server {} goes on", at + 1));
-            self.arm_timer(at);
-            self.will_turn(at);
-        }
-    }
-
-    fn timer_fires(&mut self, at: usize, when: Time) {
-        let (now, clock) = (self.now, self.servers[at].clock);
-        let Some(running) = self.servers[at].running() else { return };
-        if running.timer != Some(when) {
-            return;
-        }
-        running.timer = None;
-        let due = running.raft.deadline().is_some_and(|deadline| deadline <= clock.show(now));
-        if due {
-            self.hears(at, Event::Timeout);
-        } else {
-            self.arm_timer(at);
-        }
-    }
-
-    /// Sets the timer of a server for its core's deadline.
-    pub(crate) fn arm_timer(&mut self, at: usize) {
-        let (now, clock, life) = (self.now, self.servers[at].clock, self.servers[at].life);
-        let Some(running) = self.servers[at].running() else { return };
-        let Some(deadline) = running.raft.deadline() else { return };
-        let when = clock.when(deadline).max(now);
-        // One that fires too early finds out.
-        if running.timer.is_none_or(|armed| when < armed) {
-            running.timer = Some(when);
-            self.queue.put(when, Happening::TimerFires(at, life, when));
-        }
-    }
-
-    /// A server handles what has arrived.
-    fn turn(&mut self, at: usize) -> Result<(), Broken> {
-        let paused = self.servers[at].paused_until > self.now;
-        let Some(running) = self.servers[at].running() else { return Ok(()) };
-        running.wakes = false;
-        if paused {
-            return Ok(());
-        }
-        let mut events = std::mem::take(&mut running.inbox);
-        events.extend(self.take_operations(at));
-        if self.shown.is_none() && self.dice.happens(TOO_EARLY) {
-            events.push(Event::Timeout);
-        }
-        if self.weather.batches {
-            return self.step(at, &events);
-        }
-        for event in events {
-            if self.servers[at].is_up() {
-                self.step(at, &[event])?;
-            }
         }
         Ok(())
     }
