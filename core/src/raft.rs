@@ -10,6 +10,8 @@
 //!     +---------------- hears a later term, or no majority any more ------------------+
 //! ```
 
+mod receive;
+
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -17,23 +19,16 @@ use crate::candidate::{Candidate, Tally};
 use crate::config::Config;
 use crate::effect::{Effect, InitializeError, ProposeError};
 use crate::event::{Event, LogReader};
-use crate::follower::{self, Follower};
+use crate::follower::Follower;
 use crate::leader::Leader;
 use crate::membership::Membership;
-use crate::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
-    VoteRequest, VoteResponse,
-};
+use crate::message::VoteKind;
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::random::Random;
 use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
-
-/// How far another server's term may be ahead of one's own: a thousand elections a second would
-/// take seven weeks.
-const MAX_TERM_JUMP: u64 = 1 << 32;
 
 /// One server of one group.
 pub struct Raft {
@@ -248,202 +243,6 @@ impl Raft {
         } else {
             self.become_candidate();
         }
-    }
-
-    fn on_message(&mut self, message: Message) {
-        let Message { group, from, to, body } = message;
-        if group != self.node.group || to != self.node.id || from == self.node.id {
-            return self.node.violation(from, "a message for another server");
-        }
-        // Before anything else: what is dropped changes nothing, not even the term.
-        let ahead = body.term().0.saturating_sub(self.node.current_term().0);
-        if ahead > MAX_TERM_JUMP {
-            // Believed, one such message would use up the terms of the whole cluster for good.
-            return self.node.violation(from, "a term that no election could have led to");
-        }
-        if let Some(what) = body.flaw().or_else(|| self.contradiction(&body)) {
-            return self.node.violation(from, what);
-        }
-        if let MessageBody::VoteRequest(request) = &body
-            && self.hears_leader()
-            && self.leader() != Some(from)
-            && request.kind != VoteKind::Transfer
-        {
-            return self.refuse_while_led(from, request);
-        }
-        // "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert
-        // to follower" (§5.1). A pre-vote is about a term that nobody has entered.
-        let speculative = match &body {
-            MessageBody::VoteRequest(request) => {
-                request.kind == VoteKind::PreVote && !is_planted(Mutant::PreVoteRaisesTerm)
-            }
-            MessageBody::VoteResponse(response) => {
-                response.kind == VoteKind::PreVote && response.vote_granted
-            }
-            MessageBody::AppendEntriesRequest(_) | MessageBody::AppendEntriesResponse(_) => false,
-        };
-        let overlooked = is_planted(Mutant::LeaderIgnoresHigherTerm)
-            && matches!(self.role, Role::Leader(_))
-            && matches!(body, MessageBody::AppendEntriesResponse(_));
-        if body.term() > self.node.current_term() && !speculative && !overlooked {
-            self.enter_term_of(from, &body);
-        }
-        match body {
-            MessageBody::AppendEntriesRequest(request) => self.on_append_entries(from, &request),
-            MessageBody::AppendEntriesResponse(response) => {
-                if let Role::Leader(leader) = &mut self.role
-                    && (response.term == self.node.current_term()
-                        || (response.term < self.node.current_term()
-                            && is_planted(Mutant::StaleAcksCount)))
-                {
-                    leader.on_append_entries_response(&mut self.node, from, &response);
-                }
-            }
-            MessageBody::VoteRequest(request) => self.on_vote_request(from, &request),
-            MessageBody::VoteResponse(response) => self.on_vote_response(from, &response),
-        }
-    }
-
-    fn contradiction(&self, body: &MessageBody) -> Option<&'static str> {
-        match body {
-            // A leader of the past may contradict what was committed after it.
-            MessageBody::AppendEntriesRequest(request)
-                if request.term >= self.node.current_term() =>
-            {
-                follower::contradiction(&self.node, request)
-            }
-            MessageBody::AppendEntriesRequest(_)
-            | MessageBody::AppendEntriesResponse(_)
-            | MessageBody::VoteRequest(_)
-            | MessageBody::VoteResponse(_) => None,
-        }
-    }
-
-    fn enter_term_of(&mut self, from: NodeId, body: &MessageBody) {
-        let leader = match body {
-            MessageBody::AppendEntriesRequest(_) => Some(from),
-            MessageBody::AppendEntriesResponse(_)
-            | MessageBody::VoteRequest(_)
-            | MessageBody::VoteResponse(_) => None,
-        };
-        self.node.enter_term(body.term());
-        self.become_follower(leader);
-    }
-
-    /// "If a server receives a RequestVote request within the minimum election timeout of hearing
-    /// from a current leader, it does not update its term or grant its vote" (diss. §4.2.3). A
-    /// leader hears itself.
-    fn hears_leader(&self) -> bool {
-        self.node.config.check_quorum
-            && !is_planted(Mutant::VoteWhileLed)
-            && match &self.role {
-                Role::Follower(follower) => follower.hears_leader(&self.node),
-                Role::PreCandidate(_) | Role::Candidate(_) => false,
-                Role::Leader(_) => true,
-            }
-    }
-
-    fn refuse_while_led(&mut self, from: NodeId, request: &VoteRequest) {
-        match request.kind {
-            VoteKind::PreVote => self.answer_vote(from, request, false),
-            // The candidate will learn of the leader from the leader.
-            VoteKind::Vote | VoteKind::Transfer => {}
-        }
-    }
-
-    fn on_append_entries(&mut self, from: NodeId, request: &AppendEntriesRequest) {
-        if request.term < self.node.current_term() {
-            return self.refuse_stale_leader(from, request);
-        }
-        match &mut self.role {
-            Role::Follower(_) => {}
-            Role::PreCandidate(_) | Role::Candidate(_)
-                if is_planted(Mutant::CandidateIgnoresLeader) =>
-            {
-                return;
-            }
-            // "If the leader's term is at least as large as the candidate's current term, then the
-            // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
-            Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(from)),
-            Role::Leader(_) => {
-                return self.node.violation(from, "a second leader in one term (§5.2)");
-            }
-        }
-        if let Role::Follower(follower) = &mut self.role {
-            follower.on_append_entries(&mut self.node, from, request);
-        }
-    }
-
-    /// "Reply false if term < currentTerm" (§5.1): so a leader of the past learns that it is one.
-    fn refuse_stale_leader(&mut self, from: NodeId, request: &AppendEntriesRequest) {
-        let prev_log_index = request.prev_log.index;
-        let response = AppendEntriesResponse {
-            term: self.node.current_term(),
-            round: 0,
-            outcome: AppendOutcome::Conflict { prev_log_index, hint: LogPosition::ZERO },
-        };
-        self.node.promise(from, MessageBody::AppendEntriesResponse(response));
-    }
-
-    /// RequestVote RPC, receiver implementation (Figure 2).
-    fn on_vote_request(&mut self, from: NodeId, request: &VoteRequest) {
-        let current_term = self.node.current_term();
-        let voted_for = self.node.voted_for();
-        let free = match request.kind {
-            VoteKind::PreVote if request.term > current_term => true,
-            _ if request.term < current_term => false,
-            // "If votedFor is null or candidateId": first come, first served.
-            VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => {
-                voted_for == Some(from)
-                    || (voted_for.is_none() && self.leader().is_none())
-                    || (voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm))
-            }
-        };
-        // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
-        let last_log = self.node.log.last();
-        let up_to_date = request.last_log >= last_log
-            || is_planted(Mutant::VoteWithoutLogCheck)
-            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
-        let granted = free && up_to_date;
-        if granted && request.kind != VoteKind::PreVote {
-            self.node.vote_for(from);
-            match &mut self.role {
-                Role::Follower(follower) => {
-                    // A granted vote is a reason to wait (Figure 2), for those who could stand.
-                    follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
-                }
-                Role::PreCandidate(_) => self.become_follower(None),
-                Role::Candidate(_) | Role::Leader(_) => {}
-            }
-        }
-        self.answer_vote(from, request, granted);
-    }
-
-    fn answer_vote(&mut self, to: NodeId, request: &VoteRequest, vote_granted: bool) {
-        let term = match request.kind {
-            VoteKind::PreVote if vote_granted => request.term,
-            VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => self.node.current_term(),
-        };
-        let VoteRequest { kind, round, .. } = *request;
-        let response = VoteResponse { term, kind, round, vote_granted };
-        if is_planted(Mutant::VoteAnsweredBeforeSave) {
-            return self.node.send(to, MessageBody::VoteResponse(response));
-        }
-        self.node.promise(to, MessageBody::VoteResponse(response));
-    }
-
-    fn on_vote_response(&mut self, from: NodeId, response: &VoteResponse) {
-        match &mut self.role {
-            Role::PreCandidate(candidate) => candidate.on_vote(from, response),
-            Role::Candidate(candidate)
-                if response.term == self.node.current_term()
-                    || is_planted(Mutant::StaleVotesCount) =>
-            {
-                candidate.on_vote(from, response);
-            }
-            Role::Candidate(_) | Role::Follower(_) | Role::Leader(_) => return,
-        }
-        self.count_votes();
     }
 
     fn count_votes(&mut self) {
