@@ -177,7 +177,12 @@ impl<W: Workload> World<W> {
             }
             Fault::SlowLinks(_, by) => self.network.speed_up(at, by),
             Fault::Crash(..) => self.after(Duration::ZERO, Happening::Restart(at)),
-            Fault::CrashInSave(..) | Fault::DiskError(..) => server.disk.trap = None,
+            Fault::CrashInSave(..) => server.disk.trap = None,
+            Fault::DiskError(..) => {
+                server.disk.trap = None;
+                // It may have been set for an operation that has not come yet.
+                server.disk.repair();
+            }
             Fault::CrashAll(_) => {
                 for at in 0..self.servers.len() {
                     let wait = self.dice.duration(Duration::ZERO, patience);
@@ -221,6 +226,7 @@ impl<W: Workload> World<W> {
             server.disk.stalled_until = self.now;
             server.disk.trap = None;
             server.disk.opening = None;
+            server.disk.repair();
             server.flip = None;
             self.resume(at);
             // Damage that nobody has read yet would be found in good times: opening reads it all.
