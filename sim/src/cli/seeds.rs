@@ -1,7 +1,8 @@
 //! `run`: seeds, a summary, and the smallest failure.
 
 use std::collections::BTreeSet;
-use std::process::ExitCode;
+use std::io::Write;
+use std::process::{ExitCode, exit};
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -98,7 +99,14 @@ impl Run {
         #[cfg(feature = "mutants")]
         let simulation = simulation.mutant(self.mutant);
         if let Some(seed) = self.seed.filter(|_| self.trace) {
-            let ended = simulation.one(seed, &edits, Some(Box::new(|line| println!("{line}"))));
+            let mut out = std::io::stdout().lock();
+            let trace = move |line| {
+                if writeln!(out, "{line}").is_err() {
+                    // Whoever read it has seen enough.
+                    exit(0);
+                }
+            };
+            let ended = simulation.one(seed, &edits, Some(Box::new(trace)));
             return match ended {
                 Ok(run) => {
                     println!("all laws held; digest {:016x}", run.digest);
