@@ -32,7 +32,9 @@ pub struct Config {
     /// older ones are read from storage. Entries that are not on this server's disk yet are kept
     /// in any case. Default 16 MiB.
     pub recent_entries_bytes: usize,
-    /// Seed of the election timeouts' randomness, mixed with the node's id. Default 0.
+    /// Seed of the election timeouts' randomness and of the numbers of ballots, mixed with the node's
+    /// id. A node wants another one each time it starts: else answers to a pre-vote that it asked for
+    /// before a crash may be taken for answers to the present one. Default 0.
     pub seed: u64,
 }
 

@@ -272,7 +272,9 @@ impl<W: Workload> World<W> {
         server.life += 1;
         server.paused_until = self.now;
         let seed = self.dice.number();
-        let seed = if self.plan.same_seed { self.plan.config.seed } else { seed };
+        // Alike for all servers, but never for two lives of one: ballots are told apart by it.
+        let alike = self.plan.config.seed ^ server.life;
+        let seed = if self.plan.same_seed { alike } else { seed };
         let config = Config { seed, ..self.plan.config.clone() };
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
