@@ -41,18 +41,6 @@ pub(crate) enum Kind {
     Clocks,
 }
 
-/// The profiles that stand for one kind of trouble each, or all.
-const KINDS: [Profile; 8] = [
-    Profile::Calm,
-    Profile::Network,
-    Profile::Partitions,
-    Profile::Crashes,
-    Profile::Disks,
-    Profile::Clocks,
-    Profile::Permanent,
-    Profile::Storm,
-];
-
 impl Profile {
     /// All profiles.
     pub const ALL: [Profile; 9] = [
@@ -85,7 +73,8 @@ impl Profile {
     pub(crate) fn drawn(self, dice: &mut Dice) -> Profile {
         // Drawn in any case, so that a seed is the same cluster under every profile.
         let drawn = match dice.below(16) {
-            place @ 0..7 => KINDS[place as usize],
+            // Any but the first, which is no trouble of its own, and the last.
+            place @ 0..7 => Profile::ALL[1 + place as usize],
             7 => Profile::Partitions,
             8 => Profile::Crashes,
             _ => Profile::Storm,
