@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::snapshot::SnapshotPolicy;
+
 /// Timeouts and limits of one node. All nodes of a cluster should have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
@@ -32,6 +34,28 @@ pub struct Config {
     /// older ones are read from storage. Entries that are not on this server's disk yet are kept
     /// in any case. Default 16 MiB.
     pub recent_entries_bytes: usize,
+    /// When this server takes snapshots by itself (§7). Default: after 64 MiB or 500,000 entries.
+    pub snapshot_policy: SnapshotPolicy,
+    /// How many entries that a snapshot includes stay in the log, so that a follower that is a
+    /// little behind needs no snapshot. Default 10,000.
+    pub entries_kept: u64,
+    /// The most bytes in one piece of a snapshot on its way to a follower. Default 256 KiB.
+    pub snapshot_chunk_bytes: usize,
+    /// How many bytes of snapshots a second a leader sends to one follower at the most; without
+    /// bound if `None`. Default none.
+    pub snapshot_bytes_per_second: Option<u64>,
+    /// Whether reads may rely on clocks, and how far (diss. §6.4.1). Needs `check_quorum`. Default
+    /// none.
+    pub lease: Option<Lease>,
+    /// How early this server stands for election, compared with others: 0 never does by itself, 10
+    /// after a timeout drawn from `[T, 2T)`, each step less half a T later. Default 10.
+    pub election_priority: u8,
+    /// Whether this server stands for election when it hears no leader. Without, it follows and
+    /// votes, and can be handed leadership. Default true.
+    pub elections: bool,
+    /// How long nothing may be heard of a new voter that is to catch up, before the change of
+    /// members is given up. Default 10 s.
+    pub catch_up_timeout: Duration,
     /// Seed of the election timeouts' randomness and of the numbers of ballots, mixed with the node's
     /// id. A node wants another one each time it starts: else answers to a pre-vote that it asked for
     /// before a crash may be taken for answers to the present one. Default 0.
@@ -51,8 +75,40 @@ impl Default for Config {
             max_apply_bytes: 1 << 20,
             max_uncommitted_bytes: 64 << 20,
             recent_entries_bytes: 16 << 20,
+            snapshot_policy: SnapshotPolicy::default(),
+            entries_kept: 10_000,
+            snapshot_chunk_bytes: 256 << 10,
+            snapshot_bytes_per_second: None,
+            lease: None,
+            election_priority: MAX_PRIORITY,
+            elections: true,
+            catch_up_timeout: Duration::from_secs(10),
             seed: 0,
         }
+    }
+}
+
+/// The priority of a server that stands as early as any.
+pub const MAX_PRIORITY: u8 = 10;
+
+/// What lease reads may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// By how many percent a server's clock may run faster than another's, at the most. If one
+    /// drifts more, a read may be stale. The lease is shorter than the election timeout by as
+    /// much; if it is shorter than a heartbeat interval, reads will often need a round all the same.
+    pub max_clock_drift_percent: u32,
+}
+
+impl Lease {
+    /// How long a leader may rely on a majority's answer to a heartbeat, from the moment it was
+    /// sent: a follower that heard it votes for nobody else for an election timeout by its own
+    /// clock, which may be the fastest, while the leader's is the slowest.
+    #[must_use]
+    pub fn length(self, election_timeout: Duration) -> Duration {
+        let percent = u64::from(self.max_clock_drift_percent);
+        let nanos = u64::try_from(election_timeout.as_nanos()).unwrap_or(u64::MAX / 100);
+        Duration::from_nanos((u128::from(nanos) * 100 / u128::from(100 + percent)) as u64)
     }
 }
 
@@ -72,6 +128,12 @@ pub enum ConfigError {
         /// The election timeout.
         election: Duration,
     },
+    /// Followers would vote while a lease holds.
+    #[error("lease reads need check_quorum")]
+    LeaseWithoutCheckQuorum,
+    /// There is no such priority.
+    #[error("election_priority ({0}) must be at most {MAX_PRIORITY}")]
+    Priority(u8),
 }
 
 impl Config {
@@ -87,6 +149,12 @@ impl Config {
             ("max_in_flight_bytes", self.max_in_flight_bytes == 0),
             ("max_apply_bytes", self.max_apply_bytes == 0),
             ("max_uncommitted_bytes", self.max_uncommitted_bytes == 0),
+            ("snapshot_chunk_bytes", self.snapshot_chunk_bytes == 0),
+            ("snapshot_bytes_per_second", self.snapshot_bytes_per_second == Some(0)),
+            ("snapshot_policy.entries", self.snapshot_policy.entries == Some(0)),
+            ("snapshot_policy.bytes", self.snapshot_policy.bytes == Some(0)),
+            ("snapshot_policy.interval", self.snapshot_policy.interval == Some(Duration::ZERO)),
+            ("catch_up_timeout", self.catch_up_timeout.is_zero()),
         ];
         if let Some((name, _)) = limits.into_iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::Zero(name));
@@ -96,6 +164,12 @@ impl Config {
                 heartbeat: self.heartbeat_interval,
                 election: self.election_timeout,
             });
+        }
+        if self.lease.is_some() && !self.check_quorum {
+            return Err(ConfigError::LeaseWithoutCheckQuorum);
+        }
+        if self.election_priority > MAX_PRIORITY {
+            return Err(ConfigError::Priority(self.election_priority));
         }
         Ok(())
     }

@@ -8,11 +8,15 @@
 
 use std::sync::Arc;
 
+use crate::admin::{
+    ChangeError, Changed, ElectionError, PurgeError, RequestId, SnapshotError, TransferError,
+};
 use crate::entry::Entry;
 use crate::event::{LogReader, ProposalId, ReadId};
 use crate::message::Message;
-use crate::stored::{Save, SaveId};
-use crate::types::{Index, NodeId};
+use crate::snapshot::{Snapshot, SnapshotChunk};
+use crate::stored::{Base, Save, SaveId};
+use crate::types::{Index, LogPosition, NodeId};
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +51,78 @@ pub enum Effect {
         /// The entries after those applied last, contiguous.
         entries: Arc<[Entry]>,
     },
+    /// Take a snapshot of the state machine as it is after the last [`Effect::Apply`] before this
+    /// one, make it durable, then bring [`SnapshotBuilt`](crate::event::Event::SnapshotBuilt). More
+    /// entries may be applied meanwhile. At most one is outstanding.
+    BuildSnapshot {
+        /// What it stands for: the last applied entry, and the configuration there.
+        base: Base,
+    },
+    /// Read a piece of a snapshot, then bring [`SnapshotRead`](crate::event::Event::SnapshotRead).
+    ReadSnapshot {
+        /// For whom.
+        to: NodeId,
+        /// The snapshot, which was reported as built, installed, or found at the start.
+        snapshot: Snapshot,
+        /// The first byte.
+        offset: u64,
+        /// How many bytes at the most.
+        max_bytes: usize,
+    },
+    /// Store a piece of a snapshot that comes from a leader, if it begins where the pieces so far
+    /// end, then bring [`SnapshotChunkStored`](crate::event::Event::SnapshotChunkStored). Pieces of
+    /// another snapshot that are held so far are thrown away. The state machine is not touched.
+    StoreSnapshotChunk {
+        /// The snapshot.
+        snapshot: Snapshot,
+        /// The piece.
+        chunk: SnapshotChunk,
+    },
+    /// Put a snapshot of which all pieces are stored in the place of the state machine's state and
+    /// of the latest snapshot, atomically and durably, then bring
+    /// [`SnapshotInstalled`](crate::event::Event::SnapshotInstalled). No entry is applied meanwhile.
+    InstallSnapshot {
+        /// The snapshot.
+        snapshot: Snapshot,
+    },
+    /// Answers [`ChangeMembers`](crate::event::Event::ChangeMembers).
+    MembersChanged {
+        /// The request.
+        id: RequestId,
+        /// What became of it.
+        result: Result<Changed, ChangeError>,
+    },
+    /// Answers [`TransferLeadership`](crate::event::Event::TransferLeadership): another server leads
+    /// now, and who.
+    Transferred {
+        /// The request.
+        id: RequestId,
+        /// The leader.
+        result: Result<NodeId, TransferError>,
+    },
+    /// Answers [`TriggerElection`](crate::event::Event::TriggerElection): the server stands.
+    ElectionTriggered {
+        /// The request.
+        id: RequestId,
+        /// Why it doesn't.
+        result: Result<(), ElectionError>,
+    },
+    /// Answers [`TriggerSnapshot`](crate::event::Event::TriggerSnapshot): the last position that the
+    /// snapshot includes.
+    SnapshotTaken {
+        /// The request.
+        id: RequestId,
+        /// The position.
+        result: Result<LogPosition, SnapshotError>,
+    },
+    /// Answers [`PurgeLog`](crate::event::Event::PurgeLog): the last position that is not in the log
+    /// any more. The storage frees the room a little later.
+    LogPurged {
+        /// The request.
+        id: RequestId,
+        /// The position.
+        result: Result<LogPosition, PurgeError>,
+    },
     /// Answers [`Initialize`](crate::event::Event::Initialize); when it is `Ok`, the configuration
     /// is on disk.
     Initialized(Result<(), InitializeError>),
@@ -76,8 +152,8 @@ pub enum Effect {
     ReadRefused {
         /// The read.
         id: ReadId,
-        /// The leader, if one is known.
-        leader: Option<NodeId>,
+        /// Why.
+        error: ReadError,
     },
     /// A peer said something that no correct server says. It was dropped and changed nothing.
     Violation {
@@ -111,4 +187,27 @@ pub enum ProposeError {
     /// The leader has as many uncommitted bytes as it may have.
     #[error("too many bytes await commitment")]
     Overloaded,
+    /// The leader is handing over to another server. Ask that one, or here again in a moment.
+    #[error("leadership is being handed over to node {to}")]
+    Transferring {
+        /// The next leader.
+        to: NodeId,
+    },
+    /// The leader's disk is nearly full, and no other server can lead.
+    #[error("the leader's disk is nearly full")]
+    DiskFull,
+}
+
+/// Why a node can't serve a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ReadError {
+    /// It knows of no leader to ask, or lost its own leadership.
+    #[error("no leader answers for this node")]
+    NotLeader {
+        /// The leader, if one is known.
+        leader: Option<NodeId>,
+    },
+    /// Leases are not allowed by this node's configuration, or can't be: they need check-quorum.
+    #[error("lease reads are not enabled")]
+    LeaseDisabled,
 }

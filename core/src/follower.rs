@@ -110,6 +110,7 @@ impl Follower {
         let response = AppendEntriesResponse {
             term: node.current_term(),
             round: self.round,
+            disk: node.disk,
             outcome: AppendOutcome::Conflict { prev_log_index, hint },
         };
         node.promise(from, MessageBody::AppendEntriesResponse(response));
@@ -131,6 +132,7 @@ impl Follower {
         let response = AppendEntriesResponse {
             term: node.current_term(),
             round: self.round,
+            disk: node.disk,
             outcome: AppendOutcome::Matched { match_index },
         };
         node.promise(leader, MessageBody::AppendEntriesResponse(response));

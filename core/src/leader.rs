@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::effect::{Effect, ProposeError};
+use crate::effect::{Effect, ProposeError, ReadError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::{LogReader, ReadId};
 use crate::log::Found;
@@ -14,7 +14,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
-use crate::types::{Index, LogPosition, NodeId, Time};
+use crate::types::{DiskId, Index, LogPosition, NodeId, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -303,7 +303,7 @@ impl Leader {
             return;
         }
         for id in self.reads.drain() {
-            node.effect(Effect::ReadRefused { id, leader });
+            node.effect(Effect::ReadRefused { id, error: ReadError::NotLeader { leader } });
         }
     }
 }
@@ -336,6 +336,7 @@ fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, 
         entries,
         leader_commit: if hidden { Index::ZERO } else { node.commit_index },
         round,
+        disk: DiskId::UNKNOWN,
     };
     node.send(to, MessageBody::AppendEntriesRequest(request));
 }

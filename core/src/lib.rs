@@ -55,6 +55,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod admin;
 mod candidate;
 pub mod config;
 pub mod effect;
@@ -71,6 +72,7 @@ mod progress;
 pub mod raft;
 pub mod random;
 mod reads;
+pub mod snapshot;
 pub mod status;
 pub mod stored;
 pub mod types;

@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::mutants::{Mutant, is_planted};
 use crate::types::NodeId;
@@ -29,15 +30,22 @@ impl Address {
 /// The members of a cluster: voters, and non-voters, which receive the log but count in no
 /// majority. While a change is under way (joint consensus, §6) there are two sets of voters, and
 /// every decision needs a majority of each.
+///
+/// ```text
+///   C_old            C_old, new members          C_old and C_new          C_new
+///   no goal    -->   as non-voters        -->    joint              -->   no goal
+///                    goal: C_new                 goal: C_new
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     voters: BTreeSet<NodeId>,
     voters_outgoing: Option<BTreeSet<NodeId>>,
     addresses: BTreeMap<NodeId, Address>,
+    goal: Option<Arc<Membership>>,
 }
 
 /// Why a set of members is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MembershipError {
     /// There is no voter, so nothing could ever be decided.
     #[error("a membership needs at least one voter")]
@@ -45,6 +53,9 @@ pub enum MembershipError {
     /// A voter is not among the members, so no one could reach it.
     #[error("voter {0} has no address among the members")]
     UnknownVoter(NodeId),
+    /// The goal of a change under way is itself a membership under way.
+    #[error("the goal of a change of members is not final")]
+    GoalNotFinal,
 }
 
 impl Membership {
@@ -79,7 +90,25 @@ impl Membership {
                 return Err(MembershipError::UnknownVoter(*id));
             }
         }
-        Ok(Membership { voters, voters_outgoing, addresses })
+        Ok(Membership { voters, voters_outgoing, addresses, goal: None })
+    }
+
+    /// The same members on their way to others: a change under way, which whoever leads brings to
+    /// its end.
+    ///
+    /// # Errors
+    /// If the goal is itself on the way, or joint.
+    pub fn on_the_way_to(self, goal: Arc<Membership>) -> Result<Membership, MembershipError> {
+        if goal.goal.is_some() || goal.voters_outgoing.is_some() {
+            return Err(MembershipError::GoalNotFinal);
+        }
+        Ok(Membership { goal: Some(goal), ..self })
+    }
+
+    /// The members that the change under way will end with; `None` if there is none.
+    #[must_use]
+    pub fn goal(&self) -> Option<&Arc<Membership>> {
+        self.goal.as_ref()
     }
 
     /// The voters; while joint, those of the new configuration.
@@ -166,7 +195,8 @@ impl Membership {
     #[must_use]
     pub fn weight(&self) -> usize {
         let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
-        addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
+        let goal = self.goal.as_ref().map_or(0, |goal| goal.weight());
+        addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>() + goal
     }
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {

@@ -8,7 +8,8 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::entry::Entry;
-use crate::types::{GroupId, Index, LogPosition, NodeId, Term};
+use crate::snapshot::{Snapshot, SnapshotChunk};
+use crate::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 
 /// A message between two servers of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,17 @@ pub enum MessageBody {
     VoteRequest(VoteRequest),
     /// A voter's answer.
     VoteResponse(VoteResponse),
+    /// From a leader: a piece of a snapshot, for a follower that lacks what is no longer in the
+    /// log (§7).
+    InstallSnapshotRequest(InstallSnapshotRequest),
+    /// A follower's answer.
+    InstallSnapshotResponse(InstallSnapshotResponse),
+    /// From a leader: stand for election at once; not answered but by the election (diss. §3.10).
+    TimeoutNowRequest(TimeoutNowRequest),
+    /// From a server that was asked to read: what must I have applied? (diss. §6.4)
+    ReadIndexRequest(ReadIndexRequest),
+    /// The leader's answer.
+    ReadIndexResponse(ReadIndexResponse),
 }
 
 /// Invoked by the leader to replicate log entries and as a heartbeat (§5.2, §5.3). The leader's id
@@ -51,6 +63,8 @@ pub struct AppendEntriesRequest {
     /// The leader's count of rounds, named again in the response: by it a leader knows that a
     /// majority still followed it after a read arrived (diss. §6.4).
     pub round: u64,
+    /// The follower's disk as the leader knows it.
+    pub disk: DiskId,
 }
 
 /// A follower's answer to [`AppendEntriesRequest`].
@@ -60,6 +74,8 @@ pub struct AppendEntriesResponse {
     pub term: Term,
     /// The latest round of this leader that the follower has heard.
     pub round: u64,
+    /// The follower's disk: if it is another than before, what was acknowledged before is gone.
+    pub disk: DiskId,
     /// What the follower found.
     pub outcome: AppendOutcome,
 }
@@ -119,6 +135,93 @@ pub struct VoteResponse {
     pub round: u64,
     /// Whether the candidate received the vote.
     pub vote_granted: bool,
+    /// Why not; `None` if it did.
+    pub refusal: Option<VoteRefusal>,
+}
+
+/// Why a voter refuses its vote, for people who ask why there is no leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VoteRefusal {
+    /// The candidate's term is over (§5.1).
+    StaleTerm,
+    /// The voter hears a leader (diss. §4.2.3).
+    HearsLeader,
+    /// It has voted for another in this term (§5.2).
+    AlreadyVoted,
+    /// The candidate's log lacks what the voter's has (§5.4.1).
+    LogBehind,
+    /// The voter lost its disk and may have forgotten what it promised.
+    Untrusted,
+}
+
+/// Invoked by the leader to send pieces of a snapshot to a follower (§7). The leader's id is the
+/// message's sender.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InstallSnapshotRequest {
+    /// The leader's term.
+    pub term: Term,
+    /// The leader's count of rounds, as in [`AppendEntriesRequest`].
+    pub round: u64,
+    /// Which snapshot this is a piece of.
+    pub snapshot: Snapshot,
+    /// The piece. One without bytes asks how much the follower has already.
+    pub chunk: SnapshotChunk,
+}
+
+/// A follower's answer to [`InstallSnapshotRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstallSnapshotResponse {
+    /// The follower's current term, for the leader to update itself.
+    pub term: Term,
+    /// The latest round of this leader that the follower has heard.
+    pub round: u64,
+    /// The follower's disk.
+    pub disk: DiskId,
+    /// The snapshot's last included position.
+    pub last_included: LogPosition,
+    /// What the follower has of it.
+    pub outcome: InstallOutcome,
+}
+
+/// How much of a snapshot a follower has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstallOutcome {
+    /// Its first bytes, this many; the leader goes on there.
+    Received {
+        /// The offset of the first byte that is lacking.
+        offset: u64,
+    },
+    /// All that it says, on disk: by installing it, or because the follower's commit index had
+    /// passed it already.
+    Installed,
+}
+
+/// Invoked by the leader to hand over its office (diss. §3.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimeoutNowRequest {
+    /// The leader's term.
+    pub term: Term,
+}
+
+/// Invoked by a server that was asked for a linearizable read and does not lead (diss. §6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadIndexRequest {
+    /// The asker's term.
+    pub term: Term,
+    /// The asker's name for the question, never given twice while it runs.
+    pub id: u64,
+}
+
+/// The leader's answer to [`ReadIndexRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadIndexResponse {
+    /// The answerer's term.
+    pub term: Term,
+    /// The question.
+    pub id: u64,
+    /// What must be applied before the read; `None` if the answerer can't say, since it does not
+    /// lead.
+    pub read_index: Option<Index>,
 }
 
 impl MessageBody {
@@ -130,6 +233,11 @@ impl MessageBody {
             MessageBody::AppendEntriesResponse(body) => body.term,
             MessageBody::VoteRequest(body) => body.term,
             MessageBody::VoteResponse(body) => body.term,
+            MessageBody::InstallSnapshotRequest(body) => body.term,
+            MessageBody::InstallSnapshotResponse(body) => body.term,
+            MessageBody::TimeoutNowRequest(body) => body.term,
+            MessageBody::ReadIndexRequest(body) => body.term,
+            MessageBody::ReadIndexResponse(body) => body.term,
         }
     }
 
@@ -144,7 +252,24 @@ impl MessageBody {
             MessageBody::VoteRequest(request) => {
                 is_possible(request.last_log) && request.last_log.term < request.term
             }
-            MessageBody::AppendEntriesResponse(_) | MessageBody::VoteResponse(_) => true,
+            MessageBody::InstallSnapshotRequest(request) => {
+                let at = request.snapshot.last_included();
+                let SnapshotChunk { offset, data, done, .. } = &request.chunk;
+                let end = offset.saturating_add(data.len() as u64);
+                let size = request.snapshot.size;
+                // A leader's snapshot ends at an entry, of its own term at the most.
+                is_possible(at)
+                    && at.index > Index::ZERO
+                    && at.term <= request.term
+                    && end <= size
+                    && (!done || end == size)
+            }
+            MessageBody::AppendEntriesResponse(_)
+            | MessageBody::VoteResponse(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => true,
         };
         (!is_possible).then_some("a log that no server can have")
     }
@@ -207,6 +332,34 @@ impl fmt::Display for MessageBody {
             }
             MessageBody::VoteResponse(m) => {
                 write!(f, "VoteResponse {:?} term={} granted={}", m.kind, m.term, m.vote_granted)
+            }
+            MessageBody::InstallSnapshotRequest(m) => write!(
+                f,
+                "InstallSnapshotRequest term={} snapshot={} offset={} bytes={} done={}",
+                m.term,
+                m.snapshot.last_included(),
+                m.chunk.offset,
+                m.chunk.data.len(),
+                m.chunk.done
+            ),
+            MessageBody::InstallSnapshotResponse(m) => {
+                let (term, at) = (m.term, m.last_included);
+                write!(f, "InstallSnapshotResponse term={term} snapshot={at} ")?;
+                match m.outcome {
+                    InstallOutcome::Received { offset } => write!(f, "received={offset}"),
+                    InstallOutcome::Installed => f.write_str("installed"),
+                }
+            }
+            MessageBody::TimeoutNowRequest(m) => write!(f, "TimeoutNowRequest term={}", m.term),
+            MessageBody::ReadIndexRequest(m) => {
+                write!(f, "ReadIndexRequest term={} id={}", m.term, m.id)
+            }
+            MessageBody::ReadIndexResponse(m) => {
+                write!(f, "ReadIndexResponse term={} id={} ", m.term, m.id)?;
+                match m.read_index {
+                    Some(index) => write!(f, "read_index={index}"),
+                    None => f.write_str("refused"),
+                }
             }
         }
     }

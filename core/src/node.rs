@@ -13,8 +13,9 @@ use crate::membership::Membership;
 use crate::message::{Message, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::random::Random;
+use crate::snapshot::Snapshot;
 use crate::stored::{Base, Save, SaveId, StoredState};
-use crate::types::{GroupId, HardState, Index, NodeId, Term, Time};
+use crate::types::{DiskId, GroupId, HardState, Index, NodeId, Term, Time};
 
 /// How many messages may wait for this server's disk. While it hangs, peers ask again and again: the
 /// oldest answers are then lost, as they may be on any network.
@@ -28,6 +29,11 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) random: Random,
     pub(crate) now: Time,
+    /// This server's disk.
+    pub(crate) disk: DiskId,
+    /// Its latest snapshot.
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) disk_is_full: bool,
 
     // Persistent state on all servers.
     hard_state: HardState,
@@ -61,6 +67,8 @@ impl Hash for Node {
         (id, group, config, random, now, hard_state, commit_index).hash(state);
         let Node { last_applied, memberships, applying, reading_to_apply, saving, .. } = self;
         (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
+        let Node { disk, snapshot, disk_is_full, .. } = self;
+        (disk, snapshot, disk_is_full).hash(state);
         let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
         // How many saves there were decides nothing, only which are still to be done.
         log.hash_since(*last_save, state);
@@ -94,7 +102,6 @@ impl Node {
             start = start.prev().max(stored.base.last_included.index);
         }
         let base = stored.base.membership.clone();
-        let base = base.map(|membership| (stored.base.last_included.index, membership));
         Node {
             id,
             group,
@@ -102,6 +109,9 @@ impl Node {
             random: Random::new(Random::new(id.0).next_u64() ^ config.seed),
             config,
             now,
+            disk: stored.disk,
+            snapshot: stored.snapshot.clone(),
+            disk_is_full: false,
             hard_state: stored.hard_state,
             log: Log::new(stored),
             commit_index: start,
@@ -122,6 +132,12 @@ impl Node {
         self.hard_state.current_term
     }
 
+    /// Whether this server remembers all that it ever promised.
+    pub(crate) fn is_trusted(&self) -> bool {
+        // A storage that does not tell its disks apart is taken at its word.
+        self.hard_state.trusted || self.disk == DiskId::UNKNOWN
+    }
+
     pub(crate) fn voted_for(&self) -> Option<NodeId> {
         self.hard_state.voted_for
     }
@@ -132,9 +148,11 @@ impl Node {
         if is_planted(Mutant::RollsBackOnNewTerm) {
             self.roll_back();
         }
+        let HardState { trusted, .. } = self.hard_state;
+        let hard_state = HardState { current_term: term, voted_for: None, trusted };
         match is_planted(Mutant::TermNotSaved) {
-            true => self.hard_state = HardState { current_term: term, voted_for: None },
-            false => self.save_hard_state(HardState { current_term: term, voted_for: None }),
+            true => self.hard_state = hard_state,
+            false => self.save_hard_state(hard_state),
         }
         // Answers of an earlier term are of no use to anyone.
         let is_answer = |effect: &Effect| matches!(effect, Effect::Send(_));
@@ -208,7 +226,7 @@ impl Node {
     pub(crate) fn initialize(&mut self, membership: Membership) {
         let membership = Arc::new(membership);
         self.memberships.push((Index::ZERO, Arc::clone(&membership)));
-        let base = Base { membership: Some(membership), ..Base::default() };
+        let base = Base { membership: Some((Index::ZERO, membership)), ..Base::default() };
         self.saving.base = Some(base);
     }
 
@@ -379,9 +397,9 @@ impl Node {
             let (id, mut save) = (self.last_save, std::mem::take(&mut self.saving));
             let vote = save.hard_state.filter(|state| state.voted_for.is_some());
             if is_planted(Mutant::TermAndVoteSavedApart)
-                && let Some(HardState { current_term, .. }) = vote
+                && let Some(hard_state) = vote
             {
-                save.hard_state = Some(HardState { current_term, voted_for: None });
+                save.hard_state = Some(HardState { voted_for: None, ..hard_state });
             }
             if save.hard_state.is_some() || save.base.is_some() {
                 self.hard_state_save = Some(id);

@@ -10,7 +10,11 @@
 //!     +---------------- hears a later term, or no majority any more ------------------+
 //! ```
 
+mod handover;
+mod members;
+mod reading;
 mod receive;
+mod snapshots;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -26,7 +30,8 @@ use crate::message::VoteKind;
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::random::Random;
-use crate::status::{RoleName, Status, TraceHook, TraceLine};
+use crate::snapshot::Snapshot;
+use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 
@@ -139,6 +144,15 @@ impl Raft {
             last_applied: self.node.last_applied,
             last_log: self.node.log.last(),
             last_durable: self.node.log.durable(),
+            purged: LogPosition::ZERO,
+            snapshot: self
+                .node
+                .snapshot
+                .as_ref()
+                .map_or(LogPosition::ZERO, Snapshot::last_included),
+            trusted: self.node.is_trusted(),
+            transferring_to: None,
+            disk_is_full: self.node.disk_is_full,
         }
     }
 
@@ -148,6 +162,18 @@ impl Raft {
     #[must_use]
     pub fn membership(&self) -> Option<&(Index, Arc<Membership>)> {
         self.node.membership()
+    }
+
+    /// The peers in this leader's eyes; none on a server that does not lead.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        Vec::new()
+    }
+
+    /// Why there is no leader, or why a write waits, as far as this server knows.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        Explanation::default()
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -169,13 +195,26 @@ impl Raft {
                 };
                 self.node.effect(Effect::Proposed { id, result });
             }
-            Event::Read { id } => match &mut self.role {
-                Role::Leader(leader) => leader.read(id),
-                _ => {
-                    let leader = self.leader();
-                    self.node.effect(Effect::ReadRefused { id, leader });
-                }
-            },
+            Event::Read { id, consistency } => self.on_read(id, consistency),
+            Event::ChangeMembers { id, changes, expected, answer } => {
+                self.on_change_members(id, &changes, expected, answer);
+            }
+            Event::TransferLeadership { id, to } => self.on_transfer_leadership(id, to),
+            Event::TriggerElection { id } => self.on_trigger_election(id),
+            Event::TriggerSnapshot { id } => self.on_trigger_snapshot(id),
+            Event::PurgeLog { id, until } => self.on_purge_log(id, until),
+            Event::Configure(config) => self.node.config = config,
+            Event::SnapshotBuilt { snapshot } => self.on_snapshot_built(snapshot),
+            Event::SnapshotRead { to, last_included, chunk } => {
+                self.on_snapshot_read(to, last_included, chunk);
+            }
+            Event::SnapshotChunkStored { last_included, received } => {
+                self.on_snapshot_chunk_stored(last_included, received);
+            }
+            Event::SnapshotInstalled { last_included, installed } => {
+                self.on_snapshot_installed(last_included, installed);
+            }
+            Event::DiskSpace { low } => self.node.disk_is_full = low,
             Event::Saved { id } => {
                 self.node.on_saved(id);
                 // The own vote counts from now on.

@@ -1,7 +1,9 @@
 //! What a node looks like from outside at one moment, and the trace of how it got there.
 
 use core::fmt;
+use core::time::Duration;
 
+use crate::message::VoteRefusal;
 use crate::types::{Index, LogPosition, NodeId, Term, Time};
 
 /// A node's role (Figure 4), as shown to people.
@@ -40,6 +42,81 @@ pub struct Status {
     pub last_log: LogPosition,
     /// The last entry of its log that is on its own disk, with all before it.
     pub last_durable: Index,
+    /// The last position that is not in its log any more, since a snapshot includes it.
+    pub purged: LogPosition,
+    /// The last position that its latest snapshot includes; zero if it has none.
+    pub snapshot: LogPosition,
+    /// Whether it may vote: not before it has caught up, if its disk is new.
+    pub trusted: bool,
+    /// To whom it is handing leadership over.
+    pub transferring_to: Option<NodeId>,
+    /// Whether its disk is short of room.
+    pub disk_is_full: bool,
+}
+
+/// One peer in a leader's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The peer.
+    pub id: NodeId,
+    /// The last entry known to be on its disk.
+    pub match_index: Index,
+    /// The next entry to send to it.
+    pub next_index: Index,
+    /// How many bytes of entries are on their way to it, unanswered.
+    pub in_flight_bytes: usize,
+    /// How entries go to it.
+    pub pace: PaceName,
+    /// When it was heard last; the begin of the leader's term, if never in it.
+    pub last_contact: Time,
+}
+
+/// How entries go to a peer, as shown to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaceName {
+    /// The leader seeks the place where the logs agree.
+    Probe,
+    /// Entries stream.
+    Replicate,
+    /// A snapshot is on its way.
+    Snapshot {
+        /// How many of its bytes the peer holds.
+        received: u64,
+        /// How many there are.
+        size: u64,
+    },
+}
+
+/// Why there is no leader, or why a write waits: what a server knows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// If it stands for election: what each voter answered to its last ballot. `None`: nothing yet.
+    pub votes: Vec<(NodeId, Option<Result<(), VoteRefusal>>)>,
+    /// If it does not stand for election, and hears no leader: why.
+    pub not_standing: Option<NotStanding>,
+    /// If it leads: the voters that have not stored its last entry, and what each has.
+    pub lagging: Vec<(NodeId, Index)>,
+    /// How long its own disk has been busy with the oldest save.
+    pub disk_busy_for: Duration,
+}
+
+/// Why a server does not stand for election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotStanding {
+    /// It was never told of a cluster.
+    NoCluster,
+    /// It has no vote.
+    NonVoter,
+    /// Its configuration forbids it: elections are off, or its priority is 0.
+    Disabled,
+    /// Its disk is new, and it waits for a leader.
+    Untrusted,
+    /// It installs a snapshot.
+    InstallingSnapshot,
+    /// Its disk does not answer.
+    DiskBusy,
+    /// It waits until its election timeout passes.
+    Waiting,
 }
 
 /// One event and what the node was after it.

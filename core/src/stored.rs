@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::entry::{Entry, EntryPayload};
 use crate::membership::Membership;
-use crate::types::{HardState, Index, LogPosition};
+use crate::snapshot::Snapshot;
+use crate::types::{DiskId, HardState, Index, LogPosition, Term};
 
 /// The name of a save, counted up by one from save to save.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +17,9 @@ pub struct SaveId(pub u64);
 pub struct Save {
     /// Term and vote, if they changed.
     pub hard_state: Option<HardState>,
-    /// What stands in front of the log, if it changed: a new cluster's first configuration.
+    /// What stands in front of the log, if it changed: a new cluster's first configuration, or a
+    /// snapshot. Entries up to it are gone from the log; if the log does not have the last included
+    /// entry, of the same term, all are.
     pub base: Option<Base>,
     /// Runs of contiguous entries, to be stored in this order. Each run replaces whatever the log
     /// holds from the run's first index on.
@@ -29,8 +32,9 @@ pub struct Base {
     /// The last position that is not in the log because it is included in what stands in front of
     /// it (`lastIncludedIndex`, `lastIncludedTerm`).
     pub last_included: LogPosition,
-    /// The configuration there; `None` on a server that was never given one.
-    pub membership: Option<Arc<Membership>>,
+    /// The configuration there, and the index from which it holds (0 for a first one); `None` on a
+    /// server that was never given one.
+    pub membership: Option<(Index, Arc<Membership>)>,
 }
 
 /// What a server finds on its storage when it starts. It holds no entries: the core asks for those
@@ -47,9 +51,13 @@ pub struct StoredState {
     pub term_starts: Vec<LogPosition>,
     /// Every configuration in the log, in order.
     pub memberships: Vec<(Index, Arc<Membership>)>,
-    /// How far the state machine had applied the log, if it survives a restart by itself; else
-    /// `base.last_included.index`.
+    /// The latest snapshot; its last included entry is not before `base.last_included`.
+    pub snapshot: Option<Snapshot>,
+    /// How far the state machine holds the log: the latest snapshot's last included index, or
+    /// further, if it survives a restart by itself.
     pub last_applied: Index,
+    /// The disk.
+    pub disk: DiskId,
 }
 
 impl StoredState {
@@ -76,8 +84,23 @@ impl StoredState {
         self.last_log = entry.position();
     }
 
-    /// Takes note that the log now begins after `base`.
+    /// The term of the entry here, if it is known: in the log, or at its base.
+    #[must_use]
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.base.last_included.index {
+            return Some(self.base.last_included.term);
+        }
+        if index < self.base.last_included.index || index > self.last_log.index {
+            return None;
+        }
+        let after = self.term_starts.partition_point(|start| start.index <= index);
+        after.checked_sub(1).map(|run| self.term_starts[run].term)
+    }
+
+    /// Takes note that the log now begins after `base`: with the entries after it, if the log has
+    /// its last one, and empty otherwise (§7).
     pub fn note_base(&mut self, base: Base) {
+        let has_last = self.term_at(base.last_included.index) == Some(base.last_included.term);
         let first = base.last_included.index.next();
         let covering = self.term_starts.iter().rposition(|start| start.index <= first);
         self.term_starts.drain(..covering.unwrap_or(0));
@@ -85,7 +108,7 @@ impl StoredState {
             start.index = start.index.max(first);
         }
         self.memberships.retain(|(index, _)| *index >= first);
-        if self.last_log <= base.last_included || self.last_log.index < first {
+        if !has_last || self.last_log.index < first {
             self.last_log = base.last_included;
             self.term_starts.clear();
             self.memberships.clear();

@@ -11,6 +11,16 @@ pub struct NodeId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
 
+/// A server's disk, told from the one it lost: a number drawn when the disk was first used. What a
+/// server promised is on its disk, so one that comes back with another disk has forgotten it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskId(pub u64);
+
+impl DiskId {
+    /// Not known.
+    pub const UNKNOWN: DiskId = DiskId(0);
+}
+
 /// A term: Raft's logical clock (§5.1). [`Term::ZERO`] is the term of a server on its first boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
@@ -78,6 +88,10 @@ pub struct HardState {
     pub current_term: Term,
     /// The candidate that received this server's vote in `current_term`.
     pub voted_for: Option<NodeId>,
+    /// Whether this disk has what the server may have promised on a disk that it lost: not so at
+    /// first, then as soon as it has formed its cluster, or has caught up with a leader that knows
+    /// this disk. Until then its vote would be that of someone who has forgotten.
+    pub trusted: bool,
 }
 
 /// A moment on the driver's own monotonic clock: nanoseconds since any fixed start. The core never
@@ -112,7 +126,7 @@ macro_rules! show_number {
     )*};
 }
 
-show_number!(NodeId, GroupId, Term, Index);
+show_number!(NodeId, GroupId, DiskId, Term, Index);
 
 impl fmt::Display for LogPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -28,6 +28,7 @@ pub(crate) fn put_hard_state(out: &mut Vec<u8>, hard_state: HardState) {
     put_u64(out, hard_state.current_term.0);
     out.push(u8::from(hard_state.voted_for.is_some()));
     put_u64(out, hard_state.voted_for.map_or(0, |id| id.0));
+    out.push(u8::from(hard_state.trusted));
 }
 
 pub(crate) fn put_base(out: &mut Vec<u8>, base: &Base) {
@@ -35,7 +36,8 @@ pub(crate) fn put_base(out: &mut Vec<u8>, base: &Base) {
     put_u64(out, base.last_included.term.0);
     put_u64(out, base.last_included.index.0);
     out.push(u8::from(base.membership.is_some()));
-    if let Some(membership) = &base.membership {
+    if let Some((index, membership)) = &base.membership {
+        put_u64(out, index.0);
         put_membership(out, membership);
     }
 }
@@ -142,13 +144,14 @@ impl<'a> Records<'a> {
                 let voted = self.bytes.u8()? != 0;
                 let vote = NodeId(self.bytes.u64()?);
                 let voted_for = voted.then_some(vote);
-                Record::HardState(HardState { current_term, voted_for })
+                let trusted = self.bytes.u8()? != 0;
+                Record::HardState(HardState { current_term, voted_for, trusted })
             }
             BASE => {
                 let (term, index) = (self.bytes.u64()?, self.bytes.u64()?);
                 let membership = match self.bytes.u8()? {
                     0 => None,
-                    _ => Some(Arc::new(self.bytes.membership()?)),
+                    _ => Some((Index(self.bytes.u64()?), Arc::new(self.bytes.membership()?))),
                 };
                 Record::Base(Base { last_included: LogPosition::new(term, index), membership })
             }

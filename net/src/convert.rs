@@ -123,6 +123,7 @@ pub fn to_wire(message: &Message) -> wire::Message {
             round: m.round,
             vote_granted: m.vote_granted,
         }),
+        _ => unimplemented!(),
     };
     wire::Message {
         group: message.group.0,
@@ -155,6 +156,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
             kind: kind_from_wire("VoteResponse", m.kind)?,
             round: m.round,
             vote_granted: m.vote_granted,
+            refusal: None,
         }),
         None => return Err(DecodeError::Missing { message: "Message", part: "body" }),
     };
@@ -195,6 +197,7 @@ fn append_request_from_wire(
         entries: entries.into(),
         leader_commit: Index(m.leader_commit),
         round: m.round,
+        disk: actix_raft_core::types::DiskId::UNKNOWN,
     })
 }
 
@@ -214,7 +217,8 @@ fn append_response_from_wire(
             return Err(DecodeError::Missing { message, part });
         }
     };
-    Ok(AppendEntriesResponse { term: Term(m.term), round: m.round, outcome })
+    let disk = actix_raft_core::types::DiskId::UNKNOWN;
+    Ok(AppendEntriesResponse { term: Term(m.term), round: m.round, disk, outcome })
 }
 
 fn outcome_to_wire(outcome: AppendOutcome) -> wire::AppendOutcome {

@@ -51,9 +51,7 @@ pub fn encoded_overhead(batch: &[u8]) -> Result<usize, Malformed> {
 fn entries(message: &Message) -> &[Entry] {
     match &message.body {
         MessageBody::AppendEntriesRequest(request) => &request.entries,
-        MessageBody::AppendEntriesResponse(_)
-        | MessageBody::VoteRequest(_)
-        | MessageBody::VoteResponse(_) => &[],
+        _ => &[],
     }
 }
 

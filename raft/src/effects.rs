@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
-use actix_raft_core::effect::{Effect, ProposeError};
+use actix_raft_core::effect::{Effect, ProposeError, ReadError};
 use actix_raft_core::event::{Event, LogReader, ProposalId, ReadId};
 use actix_raft_core::stored::{Save, SaveId};
 use tokio::time::{Duration, Instant};
@@ -43,13 +43,17 @@ impl<A: Application> Raft<A> {
                 }
                 Effect::LeadershipLost => self.on_leadership_lost(),
                 Effect::ReadReady { id } => self.answer_reads(id, &Ok(())),
-                Effect::ReadRefused { id, leader } => {
-                    let leader = self.leader_info(leader);
+                Effect::ReadRefused { id, error } => {
+                    let leader = match error {
+                        ReadError::NotLeader { leader } => self.leader_info(leader),
+                        ReadError::LeaseDisabled => None,
+                    };
                     self.answer_reads(id, &Err(ClientError::NotLeader { leader }));
                 }
                 Effect::Violation { from, what } => {
                     self.complain(from, what);
                 }
+                _ => {}
             }
         }
     }
@@ -135,7 +139,7 @@ impl<A: Application> Raft<A> {
             Err(ProposeError::NotLeader { leader }) => {
                 ClientError::NotLeader { leader: self.leader_info(leader) }
             }
-            Err(ProposeError::Overloaded) => ClientError::Overloaded,
+            Err(_) => ClientError::Overloaded,
         };
         writes.into_iter().for_each(|write| reply(write.reply_to, Err(error.clone())));
     }

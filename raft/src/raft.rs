@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext, Context, Recipient, SpawnHandle};
-use actix_raft_core::event::{Event, ReadId};
+use actix_raft_core::event::{Consistency, Event, ReadId};
 use actix_raft_core::raft::Raft as Core;
 use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::Time;
@@ -236,7 +236,7 @@ impl<A: Application> Raft<A> {
         let id = ReadId(self.next_read);
         let permits = std::mem::take(&mut self.arrived_reads);
         self.reads.push(Reads { id, replies, _permits: permits });
-        Some(Event::Read { id })
+        Some(Event::Read { id, consistency: Consistency::Linearizable })
     }
 
     fn arm_timer(&mut self, ctx: &mut Context<Self>) {

@@ -5,7 +5,7 @@ use super::{Raft, Role};
 use crate::follower;
 use crate::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
-    VoteRequest, VoteResponse,
+    VoteRefusal, VoteRequest, VoteResponse,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::types::{LogPosition, NodeId};
@@ -45,7 +45,7 @@ impl Raft {
             MessageBody::VoteResponse(response) => {
                 response.kind == VoteKind::PreVote && response.vote_granted
             }
-            MessageBody::AppendEntriesRequest(_) | MessageBody::AppendEntriesResponse(_) => false,
+            _ => false,
         };
         let overlooked = is_planted(Mutant::LeaderIgnoresHigherTerm)
             && matches!(self.role, Role::Leader(_))
@@ -66,6 +66,17 @@ impl Raft {
             }
             MessageBody::VoteRequest(request) => self.on_vote_request(from, &request),
             MessageBody::VoteResponse(response) => self.on_vote_response(from, &response),
+            MessageBody::InstallSnapshotRequest(request) => {
+                self.on_install_snapshot(from, &request);
+            }
+            MessageBody::InstallSnapshotResponse(response) => {
+                self.on_install_snapshot_response(from, &response);
+            }
+            MessageBody::TimeoutNowRequest(request) => self.on_timeout_now(from, request),
+            MessageBody::ReadIndexRequest(request) => self.on_read_index(from, request),
+            MessageBody::ReadIndexResponse(response) => {
+                self.on_read_index_response(from, response);
+            }
         }
     }
 
@@ -77,19 +88,16 @@ impl Raft {
             {
                 follower::contradiction(&self.node, request)
             }
-            MessageBody::AppendEntriesRequest(_)
-            | MessageBody::AppendEntriesResponse(_)
-            | MessageBody::VoteRequest(_)
-            | MessageBody::VoteResponse(_) => None,
+            _ => None,
         }
     }
 
     fn enter_term_of(&mut self, from: NodeId, body: &MessageBody) {
         let leader = match body {
-            MessageBody::AppendEntriesRequest(_) => Some(from),
-            MessageBody::AppendEntriesResponse(_)
-            | MessageBody::VoteRequest(_)
-            | MessageBody::VoteResponse(_) => None,
+            MessageBody::AppendEntriesRequest(_)
+            | MessageBody::InstallSnapshotRequest(_)
+            | MessageBody::TimeoutNowRequest(_) => Some(from),
+            _ => None,
         };
         self.node.enter_term(body.term());
         self.become_follower(leader);
@@ -145,6 +153,7 @@ impl Raft {
         let response = AppendEntriesResponse {
             term: self.node.current_term(),
             round: 0,
+            disk: self.node.disk,
             outcome: AppendOutcome::Conflict { prev_log_index, hint: LogPosition::ZERO },
         };
         self.node.promise(from, MessageBody::AppendEntriesResponse(response));
@@ -190,7 +199,8 @@ impl Raft {
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => self.node.current_term(),
         };
         let VoteRequest { kind, round, .. } = *request;
-        let response = VoteResponse { term, kind, round, vote_granted };
+        let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
+        let response = VoteResponse { term, kind, round, vote_granted, refusal };
         if is_planted(Mutant::VoteAnsweredBeforeSave) {
             return self.node.send(to, MessageBody::VoteResponse(response));
         }

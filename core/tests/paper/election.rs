@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_raft_core::entry::EntryPayload;
 use actix_raft_core::event::Event;
-use actix_raft_core::message::{MessageBody, VoteKind, VoteRequest, VoteResponse};
+use actix_raft_core::message::{MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{NodeId, Term, Time};
 
@@ -158,6 +158,7 @@ fn the_own_vote_of_a_lost_election_is_ignored_when_it_becomes_durable() {
         kind: VoteKind::Vote,
         round: 0,
         vote_granted: false,
+        refusal: Some(VoteRefusal::StaleTerm),
     });
     cluster.hear(1, 2, stranger);
     cluster.step(1, vec![saved]);

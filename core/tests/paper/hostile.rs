@@ -139,6 +139,7 @@ fn messages_of_terms_that_no_election_led_to_change_nothing() {
                 kind: VoteKind::Vote,
                 round: 0,
                 vote_granted: false,
+                refusal: None,
             }),
         ] {
             for mut cluster in [follower(), leader()] {

@@ -1,6 +1,6 @@
 //! diss. §6.4 and §8: linearizable reads without log entries.
 
-use actix_raft_core::effect::Effect;
+use actix_raft_core::effect::{Effect, ReadError};
 use actix_raft_core::event::Event;
 use actix_raft_core::types::NodeId;
 
@@ -154,7 +154,10 @@ fn reads_that_wait_are_refused_when_leadership_is_lost() {
     let waiting = cluster.read(1);
     cluster.sent();
     cluster.hear(1, 2, append(5, at(9, 5), &[], 0));
-    let refused = Effect::ReadRefused { id: waiting, leader: Some(NodeId(2)) };
+    let refused = Effect::ReadRefused {
+        id: waiting,
+        error: ReadError::NotLeader { leader: Some(NodeId(2)) },
+    };
     let said = cluster.said(1);
     assert_eq!(said.iter().filter(|effect| **effect == refused).count(), 1, "{said:?}");
     cluster.hear(1, 2, matched(1, 99, 1));
@@ -199,7 +202,8 @@ fn a_deposed_leader_that_does_not_know_it_answers_no_read() {
 fn only_the_leader_answers_reads_and_the_others_name_it() {
     let mut cluster = leader_of_three();
     let read = cluster.read(2);
-    let refused = Effect::ReadRefused { id: read, leader: Some(NodeId(1)) };
+    let refused =
+        Effect::ReadRefused { id: read, error: ReadError::NotLeader { leader: Some(NodeId(1)) } };
     assert!(cluster.said(2).contains(&refused));
 }
 

@@ -2,7 +2,7 @@
 
 use actix_raft_core::config::Config;
 use actix_raft_core::message::MessageBody;
-use actix_raft_core::message::{VoteKind, VoteResponse};
+use actix_raft_core::message::{VoteKind, VoteRefusal, VoteResponse};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{NodeId, Term};
 
@@ -12,7 +12,8 @@ use crate::support::words::*;
 /// A vote refused in this term.
 fn refusal(term: u64, kind: VoteKind) -> MessageBody {
     let (term, round) = (Term(term), 77);
-    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted: false })
+    let refusal = Some(VoteRefusal::StaleTerm);
+    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted: false, refusal })
 }
 
 /// Every message that carries its sender's term.
@@ -92,8 +93,13 @@ fn a_pre_vote_and_its_grant_make_nobody_enter_their_term() {
         let mut cluster = with_role(role);
         let before = cluster.status(1);
         cluster.hear(1, 3, ask_pre_vote(9, at(2, 4)));
-        let granted =
-            VoteResponse { term: Term(9), kind: VoteKind::PreVote, round: 77, vote_granted: true };
+        let granted = VoteResponse {
+            term: Term(9),
+            kind: VoteKind::PreVote,
+            round: 77,
+            vote_granted: true,
+            refusal: None,
+        };
         cluster.hear(1, 3, MessageBody::VoteResponse(granted));
         assert_eq!(cluster.status(1), before);
     }

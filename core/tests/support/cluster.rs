@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::{Effect, ProposeError};
-use actix_raft_core::event::{Event, ProposalId, ReadId};
+use actix_raft_core::event::{Consistency, Event, ProposalId, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::status::{RoleName, Status};
@@ -259,7 +259,7 @@ impl Cluster {
     pub fn read(&mut self, at: u64) -> ReadId {
         self.ids += 1;
         let id = ReadId(self.ids);
-        self.step(at, vec![Event::Read { id }]);
+        self.step(at, vec![Event::Read { id, consistency: Consistency::Linearizable }]);
         id
     }
 

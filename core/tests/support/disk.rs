@@ -30,9 +30,9 @@ impl Image {
             payload: payload(index, *term),
         };
         Image {
-            hard_state: HardState { current_term: Term(current_term), voted_for: None },
+            hard_state: HardState { current_term: Term(current_term), ..HardState::default() },
             entries: (1..).zip(terms).map(entry).collect(),
-            base: Base { membership: Some(membership), ..Base::default() },
+            base: Base { membership: Some((Index::ZERO, membership)), ..Base::default() },
         }
     }
 

@@ -155,7 +155,17 @@ impl Server {
                 }
                 self.applying = Some(entries);
             }
-            Effect::Initialized(_)
+            // No script asks for these yet.
+            Effect::BuildSnapshot { .. }
+            | Effect::ReadSnapshot { .. }
+            | Effect::StoreSnapshotChunk { .. }
+            | Effect::InstallSnapshot { .. } => self.said.push(effect),
+            Effect::MembersChanged { .. }
+            | Effect::Transferred { .. }
+            | Effect::ElectionTriggered { .. }
+            | Effect::SnapshotTaken { .. }
+            | Effect::LogPurged { .. }
+            | Effect::Initialized(_)
             | Effect::Proposed { .. }
             | Effect::Committed { .. }
             | Effect::LeadershipLost

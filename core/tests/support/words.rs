@@ -6,10 +6,10 @@ use std::time::Duration;
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody, VoteKind, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody, VoteKind, VoteRefusal,
+    VoteRequest, VoteResponse,
 };
-use actix_raft_core::types::{Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{DiskId, Index, LogPosition, NodeId, Term};
 
 /// The shortest election timeout of all tests.
 pub const T: Duration = Duration::from_millis(100);
@@ -61,18 +61,23 @@ pub fn append_entries(
     round: u64,
 ) -> MessageBody {
     let (term, leader_commit) = (Term(term), Index(leader_commit));
-    let request = AppendEntriesRequest { term, prev_log, entries, leader_commit, round };
+    let disk = DiskId::UNKNOWN;
+    let request = AppendEntriesRequest { term, prev_log, entries, leader_commit, round, disk };
     MessageBody::AppendEntriesRequest(request)
 }
 
 pub fn matched(term: u64, round: u64, match_index: u64) -> MessageBody {
-    let outcome = AppendOutcome::Matched { match_index: Index(match_index) };
-    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), round, outcome })
+    append_response(term, round, AppendOutcome::Matched { match_index: Index(match_index) })
 }
 
 pub fn conflict(term: u64, round: u64, prev_log_index: u64, hint: LogPosition) -> MessageBody {
     let outcome = AppendOutcome::Conflict { prev_log_index: Index(prev_log_index), hint };
-    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), round, outcome })
+    append_response(term, round, outcome)
+}
+
+fn append_response(term: u64, round: u64, outcome: AppendOutcome) -> MessageBody {
+    let (term, disk) = (Term(term), DiskId::UNKNOWN);
+    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term, round, disk, outcome })
 }
 
 pub fn ask(kind: VoteKind, term: u64, last_log: LogPosition) -> MessageBody {
@@ -90,7 +95,8 @@ pub fn ask_pre_vote(term: u64, last_log: LogPosition) -> MessageBody {
 /// A yes or no to a request.
 pub fn answer(request: &VoteRequest, vote_granted: bool) -> MessageBody {
     let VoteRequest { term, kind, round, .. } = *request;
-    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted })
+    let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
+    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted, refusal })
 }
 
 /// Whether this is a granted vote.
