@@ -224,8 +224,11 @@ impl Bounds {
         let membership = Arc::new(membership.expect("there is a voter, and all are members"));
         let latest = self.logs.iter().flatten().copied().max().unwrap_or(0);
         let image = |place: usize| Image {
-            hard_state: HardState { current_term: Term(latest), voted_for: None },
-            base: Base { membership: Some(Arc::clone(&membership)), ..Base::default() },
+            hard_state: HardState { current_term: Term(latest), voted_for: None, trusted: true },
+            base: Base {
+                membership: Some((Index::ZERO, Arc::clone(&membership))),
+                ..Base::default()
+            },
             entries: self.logs.get(place).map_or(Vec::new(), |terms| entries(&membership, terms)),
         };
         (0..self.nodes).map(image).collect()

@@ -168,7 +168,7 @@ impl Laws {
 
     /// A server's term and vote are on its disk.
     pub(crate) fn is_durable(&mut self, shadow: &Shadow) -> Result<(), Broken> {
-        let HardState { current_term, voted_for } = shadow.durable.hard_state;
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
         match voted_for {
             Some(voted_for) => self.votes_for(shadow.id, current_term, voted_for),
             None => Ok(()),
@@ -233,10 +233,18 @@ impl Laws {
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
                 Effect::LeadershipLost => self.left_office(step, coverage)?,
                 Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
-                Effect::ReadRefused { id, leader } => {
-                    self.names_leader(step, *leader)?;
-                    self.read_refused(step, *id)?;
+                Effect::ReadRefused { id, error } => {
+                    self.read_refused(step, *id, *error)?;
                 }
+                Effect::BuildSnapshot { .. }
+                | Effect::ReadSnapshot { .. }
+                | Effect::StoreSnapshotChunk { .. }
+                | Effect::InstallSnapshot { .. }
+                | Effect::MembersChanged { .. }
+                | Effect::Transferred { .. }
+                | Effect::ElectionTriggered { .. }
+                | Effect::SnapshotTaken { .. }
+                | Effect::LogPurged { .. } => {}
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
@@ -255,7 +263,7 @@ impl Laws {
     fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
-                Event::Read { id } => {
+                Event::Read { id, .. } => {
                     let committed = Index(self.committed.len() as u64);
                     let asked = Asked { committed, step: self.steps };
                     self.lives[step.at].reads.insert(*id, asked);
@@ -280,7 +288,19 @@ impl Laws {
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
                 Event::Initialize { .. } => self.forms(step, shadow),
-                Event::Propose { .. } | Event::Applied { .. } => {}
+                Event::Propose { .. }
+                | Event::Applied { .. }
+                | Event::ChangeMembers { .. }
+                | Event::TransferLeadership { .. }
+                | Event::TriggerElection { .. }
+                | Event::TriggerSnapshot { .. }
+                | Event::PurgeLog { .. }
+                | Event::Configure(_)
+                | Event::SnapshotBuilt { .. }
+                | Event::SnapshotRead { .. }
+                | Event::SnapshotChunkStored { .. }
+                | Event::SnapshotInstalled { .. }
+                | Event::DiskSpace { .. } => {}
             }
         }
     }

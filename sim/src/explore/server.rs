@@ -223,7 +223,20 @@ impl Server {
             Effect::Violation { from, what } => {
                 return Err(format!("server {from} is wrongly accused: {what}"));
             }
-            Effect::Initialized(_) | Effect::Proposed { .. } | Effect::LeadershipLost => {}
+            Effect::BuildSnapshot { .. }
+            | Effect::ReadSnapshot { .. }
+            | Effect::StoreSnapshotChunk { .. }
+            | Effect::InstallSnapshot { .. } => {
+                return Err("a snapshot, in a world without them".to_string());
+            }
+            Effect::Initialized(_)
+            | Effect::Proposed { .. }
+            | Effect::LeadershipLost
+            | Effect::MembersChanged { .. }
+            | Effect::Transferred { .. }
+            | Effect::ElectionTriggered { .. }
+            | Effect::SnapshotTaken { .. }
+            | Effect::LogPurged { .. } => {}
         }
         Ok(None)
     }

@@ -81,7 +81,12 @@ fn body_in_words(body: &MessageBody) -> String {
         MessageBody::AppendEntriesRequest(_)
         | MessageBody::AppendEntriesResponse(_)
         | MessageBody::VoteRequest(_)
-        | MessageBody::VoteResponse(_) => body.to_string(),
+        | MessageBody::VoteResponse(_)
+        | MessageBody::InstallSnapshotRequest(_)
+        | MessageBody::InstallSnapshotResponse(_)
+        | MessageBody::TimeoutNowRequest(_)
+        | MessageBody::ReadIndexRequest(_)
+        | MessageBody::ReadIndexResponse(_) => body.to_string(),
     }
 }
 

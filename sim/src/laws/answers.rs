@@ -33,6 +33,10 @@ impl Laws {
                 law!(leads && !all, law, "{before} has committed all, and is overloaded");
                 return Ok(());
             }
+            Err(ProposeError::Transferring { .. } | ProposeError::DiskFull) => {
+                law!(leads, law, "{before} refuses a proposal");
+                return Ok(());
+            }
         }
         let from = before.commit_index.0 as usize;
         let waiting = &shadow.live.entries[from..before.last_log.index.0 as usize];

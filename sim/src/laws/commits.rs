@@ -1,6 +1,6 @@
 //! Laws of commits, of applied entries, and of reads.
 
-use actix_raft_core::effect::Effect;
+use actix_raft_core::effect::{Effect, ReadError};
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, ReadId};
 use actix_raft_core::message::{Message, MessageBody};
@@ -186,7 +186,22 @@ impl Laws {
         Ok(())
     }
 
-    pub(super) fn read_refused(&mut self, step: &Step<'_>, id: ReadId) -> Result<(), Broken> {
+    pub(super) fn read_refused(
+        &mut self,
+        step: &Step<'_>,
+        id: ReadId,
+        error: ReadError,
+    ) -> Result<(), Broken> {
+        match error {
+            ReadError::NotLeader { leader } => self.names_leader(step, leader)?,
+            ReadError::LeaseDisabled => law!(
+                self.config.lease.is_none(),
+                "a lease read is refused where leases are off (diss. §6.4.1)",
+                "{} refuses read {}",
+                step.after,
+                id.0
+            ),
+        }
         let known = self.lives[step.at].reads.remove(&id).is_some();
         law!(known, "a read is answered once", "{} refuses read {}", step.after.id, id.0);
         Ok(())

@@ -22,7 +22,7 @@ impl Laws {
         coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         law!(message.from == shadow.id, "a server speaks for itself", "{message:?}");
-        let HardState { current_term, voted_for } = shadow.durable.hard_state;
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
         let (from, to) = (message.from, message.to);
         match &message.body {
             MessageBody::AppendEntriesRequest(request) => {
@@ -62,6 +62,15 @@ impl Laws {
                     self.votes_for(from, response.term, to)
                 }
             },
+            MessageBody::InstallSnapshotRequest(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => {
+                let term = message.body.term();
+                law!(current_term >= term, TERM_LAW, "{from}: {}", message.body);
+                Ok(())
+            }
         }
     }
 

@@ -42,6 +42,17 @@ pub(crate) fn event(event: &Event) -> String {
             format!("propose {}", words.join(" "))
         }
         Event::Read { .. } => "read".to_string(),
+        Event::ChangeMembers { .. }
+        | Event::TransferLeadership { .. }
+        | Event::TriggerElection { .. }
+        | Event::TriggerSnapshot { .. }
+        | Event::PurgeLog { .. }
+        | Event::Configure(_)
+        | Event::SnapshotBuilt { .. }
+        | Event::SnapshotRead { .. }
+        | Event::SnapshotChunkStored { .. }
+        | Event::SnapshotInstalled { .. }
+        | Event::DiskSpace { .. } => event.summary(),
         Event::Saved { .. } => "saved".to_string(),
         Event::LogRead { reader: LogReader::Follower(id), entries } => {
             format!("read {} entries for {id}", entries.len())
