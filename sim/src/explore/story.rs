@@ -48,7 +48,7 @@ fn servers(worlds: &Worlds<'_>, world: &World) -> Vec<String> {
     let numbers = &world.servers[..worlds.bounds.nodes];
     let line = |number: &u32| {
         let known = &worlds.servers[*number as usize];
-        let terms = known.server.live.entries.iter().map(|entry| entry.term.to_string());
+        let terms = known.server.live.entries().iter().map(|entry| entry.term.to_string());
         let terms: Vec<String> = terms.collect();
         let unsaved = if known.server.saves_wait() { " saving" } else { "" };
         format!("{} log=[{}]{unsaved}", known.status, terms.join(" "))

@@ -151,7 +151,7 @@ impl<'a> Worlds<'a> {
     }
 
     fn logged(&mut self, image: &Image) -> Vec<Logged> {
-        let entries = image.entries.iter();
+        let entries = image.entries().iter();
         entries.map(|entry| Logged { term: entry.term, entry: self.entry(entry) }).collect()
     }
 

@@ -258,7 +258,7 @@ impl Laws {
             || (self.hears_leader(step, from)
                 && before.leader.is_some()
                 && before.role == RoleName::Follower);
-        if self.config.check_quorum && is_led && request.kind != VoteKind::Transfer {
+        if self.config(step).check_quorum && is_led && request.kind != VoteKind::Transfer {
             law!(
                 !granted && after.current_term == before.current_term,
                 "who hears a leader does not vote (diss. §4.2.3)",

@@ -101,7 +101,7 @@ fn split(
     between: &str,
     show: impl Fn(&Entry) -> String,
 ) -> String {
-    let shown: Vec<String> = image.entries.iter().map(show).collect();
+    let shown: Vec<String> = image.entries().iter().map(show).collect();
     let (committed, rest) = shown.split_at((commit_index.0 as usize).min(shown.len()));
     let parts = [format!("n{id}"), committed.join(between), "|".to_string(), rest.join(between)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")

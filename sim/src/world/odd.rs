@@ -101,8 +101,8 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
         }
         6 => in_own_term(genuine, status, &request),
         _ => {
-            let known = log.base.membership.is_some() || !log.entries.is_empty();
-            let first = log.entries.first().map_or(term.next(), |first| first.term);
+            let known = log.membership().is_some() || !log.entries().is_empty();
+            let first = log.entries().first().map_or(term.next(), |first| first.term);
             let payload = EntryPayload::ConfigChange(Arc::new(strangers()));
             let entry = Entry { term: first, index: Index(1), payload };
             known.then(|| request(term.next(), LogPosition::ZERO, vec![entry]))
