@@ -77,6 +77,23 @@ situations! {
     ForgeryHeard: "a message that no correct server says is reported",
     FormedAgain: "someone forms a cluster where there is one, or on a server without a vote",
     LinkReported: "a link is reported broken",
+    CatchUpBegan: "new voters are added without a vote, to catch up first",
+    JointBegan: "a joint configuration begins",
+    SeveralVotersChanged: "several voters change at once",
+    LeaderRemoved: "a leader takes its own vote away",
+    JointLeft: "a joint configuration is left",
+    ChangeGivenUp: "a change of the members is given up, since a new voter is not heard",
+    MemberMoved: "a member moves to another address",
+    MembersChanged: "an operator is told that the members have changed",
+    ChangeUnknown: "an operator is told that the outcome of a change is unknown",
+    AnotherChangeRefused: "a change is refused: another is under way",
+    ChangeRefused: "a change is refused for another reason",
+    Transferred: "leadership is handed over",
+    TransferTimedOut: "a transfer comes to nothing in time",
+    TransferRefused: "a transfer is refused",
+    ElectionTriggered: "a server stands since it was told to",
+    Configured: "a server is given other settings while it runs",
+    ConfigurationTruncated: "a configuration that was in force is truncated",
 }
 
 /// The counts of a run, or of many.

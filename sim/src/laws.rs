@@ -9,6 +9,8 @@
 //! | here | terms, votes, the order in which all are checked |
 //! | `laws/quorums.rs` | what a majority is |
 //! | `laws/roles.rs` | who leads |
+//! | `laws/members.rs` | changes of the members |
+//! | `laws/requests.rs` | what operators are answered |
 //! | `laws/logs.rs` | what is stored |
 //! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
 //! | `laws/ballots.rs` | standing for election |
@@ -26,8 +28,10 @@ mod commits;
 mod conflicts;
 mod heard;
 mod logs;
+mod members;
 mod memory;
 pub(crate) mod quorums;
+pub(crate) mod requests;
 mod roles;
 mod sent;
 mod timers;
@@ -43,6 +47,7 @@ use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
+use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
@@ -88,6 +93,8 @@ pub(crate) struct Shadow {
     pub(crate) applying: Index,
     /// The last entry that its state machine has applied.
     pub(crate) applied: Index,
+    /// Its latest snapshot.
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 /// One step of one server.
@@ -127,6 +134,8 @@ pub(crate) struct Laws {
     committed: Vec<Entry>,
     /// The term of the leader that announced each.
     committed_in: Vec<Term>,
+    /// The configurations among them, and the first.
+    memberships: Vec<(Index, Arc<Membership>)>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     /// When each server last took in a request of the leader of a term.
     followed: BTreeMap<(NodeId, Term), u64>,
@@ -139,7 +148,7 @@ pub(crate) struct Laws {
 }
 
 impl Laws {
-    pub(crate) fn new(config: &Config, nodes: usize) -> Laws {
+    pub(crate) fn new(config: &Config, membership: &Membership, nodes: usize) -> Laws {
         Laws {
             configs: vec![config.clone(); nodes],
             in_force: Vec::new(),
@@ -149,6 +158,7 @@ impl Laws {
             entries: Vec::new(),
             committed: Vec::new(),
             committed_in: Vec::new(),
+            memberships: vec![(Index::ZERO, Arc::new(membership.clone()))],
             votes: BTreeMap::new(),
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
@@ -170,6 +180,11 @@ impl Laws {
     /// A server forgets all that is not on its disk.
     pub(crate) fn crashed(&mut self, at: usize) {
         self.lives[at] = Life::default();
+    }
+
+    /// A server starts with these settings.
+    pub(crate) fn is_configured(&mut self, at: usize, config: &Config) {
+        self.configs[at] = config.clone();
     }
 
     /// A server's term and vote are on its disk.
@@ -212,13 +227,16 @@ impl Laws {
         }
         for effect in step.effects {
             if let Effect::Save { save, .. } = effect {
-                let shadow = &mut shadows[step.at];
-                shadow.live.hard_state = save.hard_state.unwrap_or(shadow.live.hard_state);
+                let live = &mut shadows[step.at].live;
+                live.hard_state = save.hard_state.unwrap_or(live.hard_state);
                 if let Some(base) = &save.base {
+                    let shadow = &mut shadows[step.at];
                     self.begins_after(step, base, shadow)?;
                     self.in_force(step.at, shadow);
                 }
                 for run in &save.entries {
+                    self.joined(step, run, shadows)?;
+                    let shadow = &mut shadows[step.at];
                     self.stored(step, run, shadow, coverage)?;
                     self.in_force(step.at, shadow);
                 }
@@ -251,12 +269,20 @@ impl Laws {
                 Effect::BuildSnapshot { .. }
                 | Effect::ReadSnapshot { .. }
                 | Effect::StoreSnapshotChunk { .. }
-                | Effect::InstallSnapshot { .. }
-                | Effect::MembersChanged { .. }
-                | Effect::Transferred { .. }
-                | Effect::ElectionTriggered { .. }
-                | Effect::SnapshotTaken { .. }
-                | Effect::LogPurged { .. } => {}
+                | Effect::InstallSnapshot { .. } => {}
+                Effect::MembersChanged { id, result } => {
+                    self.members_changed(step, *id, result, &shadows[step.at])?;
+                }
+                Effect::Transferred { id, result } => self.transferred(step, *id, *result)?,
+                Effect::ElectionTriggered { id, result } => {
+                    self.election_triggered(step, *id, *result)?;
+                }
+                Effect::SnapshotTaken { id, result } => {
+                    self.snapshot_taken(step, *id, *result, &shadows[step.at])?;
+                }
+                Effect::LogPurged { id, result } => {
+                    self.log_purged(step, *id, *result, &shadows[step.at])?;
+                }
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
@@ -300,14 +326,14 @@ impl Laws {
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
                 Event::Initialize { membership } => self.forms(step, membership, shadow),
-                Event::Propose { .. }
-                | Event::Applied { .. }
-                | Event::ChangeMembers { .. }
+                Event::ChangeMembers { .. }
                 | Event::TransferLeadership { .. }
                 | Event::TriggerElection { .. }
                 | Event::TriggerSnapshot { .. }
-                | Event::PurgeLog { .. }
-                | Event::Configure(_)
+                | Event::PurgeLog { .. } => self.requested(step, event),
+                Event::Configure(config) => self.configs[step.at] = config.clone(),
+                Event::Propose { .. }
+                | Event::Applied { .. }
                 | Event::SnapshotBuilt { .. }
                 | Event::SnapshotRead { .. }
                 | Event::SnapshotChunkStored { .. }

@@ -16,8 +16,7 @@ impl Planned {
 /// The schedule of a seed.
 pub(crate) fn draw(
     profile: Profile,
-    nodes: usize,
-    non_voters: usize,
+    (nodes, voters): (usize, usize),
     patience: Duration,
     chaos: Duration,
     dice: &mut Dice,
@@ -27,7 +26,7 @@ pub(crate) fn draw(
         return Vec::new();
     }
     let count = 5 + dice.below(150);
-    let mut flips_left = (nodes - non_voters).saturating_sub(1) / 2;
+    let mut flips_left = voters.saturating_sub(1) / 2;
     let mut faults: Vec<Planned> = (0..count)
         .map(|_| {
             let at = dice.duration(patience, chaos);

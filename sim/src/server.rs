@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use actix_raft_core::config::Config;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader, ProposalId, ReadId};
 use actix_raft_core::raft::Raft;
@@ -35,6 +36,8 @@ pub(crate) struct Server<W: Workload> {
     pub(crate) in_doubt: Vec<Save>,
     /// A state machine that survived a crash, and the last entry that it has applied.
     pub(crate) kept: Option<(W::Machine, Index)>,
+    /// Its settings.
+    pub(crate) config: Config,
     /// A bit that is to flip, once there is a place for it.
     pub(crate) flip: Option<u64>,
 }
@@ -83,7 +86,7 @@ pub(crate) struct Running<W: Workload> {
 }
 
 impl<W: Workload> Server<W> {
-    pub(crate) fn new(id: NodeId, segment_bytes: u64, clock: Clock) -> Server<W> {
+    pub(crate) fn new(id: NodeId, segment_bytes: u64, clock: Clock, config: Config) -> Server<W> {
         Server {
             id,
             disk: SimDisk::new(id, segment_bytes),
@@ -94,6 +97,7 @@ impl<W: Workload> Server<W> {
             apply_stalled_until: Time::default(),
             in_doubt: Vec::new(),
             kept: None,
+            config,
             flip: None,
         }
     }

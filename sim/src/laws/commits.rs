@@ -69,6 +69,7 @@ impl Laws {
                 entry.position(),
                 self.voters_who(holds)
             );
+            self.note_membership(entry);
             self.committed.push(entry.clone());
             self.committed_in.push(term);
         }

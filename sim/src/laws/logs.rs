@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_raft_core::entry::Entry;
+use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::status::Status;
 use actix_raft_core::stored::Base;
 use actix_raft_core::types::{LogPosition, Term};
@@ -58,6 +58,9 @@ impl Laws {
         );
         if first.index <= last.index {
             coverage.note(Situation::SuffixTruncated);
+            if shadow.live.membership().is_some_and(|(since, _)| *since >= first.index) {
+                coverage.note(Situation::ConfigurationTruncated);
+            }
             law!(
                 !step.leads_on(),
                 "Leader Append-Only (Figure 3)",
@@ -80,6 +83,9 @@ impl Laws {
                 step.after.id,
                 first.position()
             );
+        }
+        if let Some(entry) = run.iter().find(|entry| is_configuration(entry)) {
+            self.configures(step, entry, shadow, coverage)?;
         }
         shadow.live.append(run);
         let mut prev = shadow.live.term_at(first.index.prev()).unwrap_or_default();
@@ -134,4 +140,8 @@ impl Laws {
         );
         Ok(())
     }
+}
+
+fn is_configuration(entry: &Entry) -> bool {
+    matches!(entry.payload, EntryPayload::ConfigChange(_))
 }

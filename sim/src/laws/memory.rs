@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use actix_raft_core::admin::RequestId;
 use actix_raft_core::effect::InitializeError;
 use actix_raft_core::event::{LogReader, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
+
+use super::requests::Request;
 
 /// What the laws remember of a server until it crashes.
 #[derive(Default)]
@@ -35,6 +38,8 @@ pub(super) struct Life {
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
     pub(super) refused: BTreeSet<NodeId>,
+    /// What operators wait for.
+    pub(super) requests: BTreeMap<RequestId, Request>,
     /// The configurations that were in force last.
     pub(super) recent: VecDeque<Arc<Membership>>,
     /// What those who form a cluster on it must be answered.

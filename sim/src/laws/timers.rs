@@ -38,6 +38,7 @@ impl Laws {
         }
         self.resets(step, fired)?;
         self.speaks_to_all(step, fired)?;
+        self.transfers_end(step, fired)?;
         self.hears_majority(step, fired)
     }
 

@@ -168,7 +168,10 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
     Plan {
         seed: 1,
         nodes,
+        voters: nodes - non_voters,
         non_voters,
+        acts: Vec::new(),
+        pause: Duration::ZERO,
         all_told: true,
         config,
         segment_bytes: 16 << 10,

@@ -57,10 +57,14 @@ impl<W: Workload> World<W> {
                 Effect::BuildSnapshot { .. }
                 | Effect::ReadSnapshot { .. }
                 | Effect::StoreSnapshotChunk { .. }
-                | Effect::InstallSnapshot { .. }
-                | Effect::MembersChanged { .. }
-                | Effect::Transferred { .. }
-                | Effect::ElectionTriggered { .. }
+                | Effect::InstallSnapshot { .. } => {}
+                Effect::MembersChanged { id, result } => self.members_changed(at, id, &result),
+                Effect::Transferred { result, .. } => self.transferred(at, result),
+                Effect::ElectionTriggered { result: Ok(()), .. } => {
+                    self.coverage.note(Situation::ElectionTriggered);
+                }
+                // The laws have seen them.
+                Effect::ElectionTriggered { result: Err(_), .. }
                 | Effect::SnapshotTaken { .. }
                 | Effect::LogPurged { .. } => {}
                 // The laws have seen it.

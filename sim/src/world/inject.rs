@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_raft_core::status::RoleName;
+use actix_raft_core::types::NodeId;
 
 use super::{Happening, World};
 use crate::coverage::Situation;
@@ -10,6 +11,7 @@ use crate::dice::Dice;
 use crate::disk::Trap;
 use crate::fault::{Crash, Cut, Fault, Planned, Target};
 use crate::laws::Broken;
+use crate::laws::quorums::is_quorum;
 use crate::workload::Workload;
 
 /// From whom to whom.
@@ -109,7 +111,8 @@ impl<W: Workload> World<W> {
     ) -> Result<(), Broken> {
         let now = self.now;
         let patience = self.plan.config.election_timeout;
-        let leads = self.servers[at].leads();
+        // Enough others must be left to have what it loses.
+        let may_lose = self.may_lose(at);
         let server = &mut self.servers[at];
         match fault {
             Fault::SlowLinks(_, by) => self.network.slow_down(at, by),
@@ -121,9 +124,6 @@ impl<W: Workload> World<W> {
                 server.paused_until = server.paused_until.max(until);
                 self.coverage.note(Situation::Paused);
                 self.queue.put(until, Happening::Resume(at));
-                if leads {
-                    self.queue.put(until, Happening::Resume(at));
-                }
             }
             Fault::DiskStall(_) => {
                 server.disk.stalled_until = server.disk.stalled_until.max(until);
@@ -133,7 +133,8 @@ impl<W: Workload> World<W> {
             Fault::DiskError(_, operations) => server.disk.trap = Some(Trap::Error(operations)),
             Fault::DiskErrorInOpening(_, operation) => server.disk.opening = Some(operation),
             Fault::DiskFull(_) => server.disk.set_full(true),
-            Fault::BitFlip(_, seed) => server.flip = Some(seed),
+            Fault::BitFlip(_, seed) if may_lose => server.flip = Some(seed),
+            Fault::BitFlip(..) => {}
             Fault::ApplyStall(_) => {
                 server.apply_stalled_until = server.apply_stalled_until.max(until);
             }
@@ -266,11 +267,12 @@ impl<W: Workload> World<W> {
         self.coverage.note(Situation::PartitionBegan);
         self.network.cut(links);
         let Some(leader) = self.leader() else { return };
-        let voters = self.plan.voters();
-        let reached = |at: &usize| {
-            *at == leader || !(self.network.is_cut(leader, *at) || self.network.is_cut(*at, leader))
+        let reached = |id: NodeId| {
+            let at = id.0 as usize - 1;
+            at == leader || !(self.network.is_cut(leader, at) || self.network.is_cut(at, leader))
         };
-        if (0..voters).filter(reached).count() * 2 <= voters {
+        let members = self.shadows[leader].live.membership();
+        if members.is_some_and(|(_, members)| !is_quorum(members, reached)) {
             self.coverage.note(Situation::LeaderCutOff);
         }
     }

@@ -275,7 +275,9 @@ impl<W: Workload> World<W> {
         // Alike for all servers, but never for two lives of one: ballots are told apart by it.
         let alike = self.plan.config.seed ^ server.life;
         let seed = if self.plan.same_seed { alike } else { seed };
-        let config = Config { seed, ..self.plan.config.clone() };
+        let config = Config { seed, ..server.config.clone() };
+        server.config = config.clone();
+        self.laws.is_configured(at, &config);
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
         let (machine, applied) = kept.unwrap_or_else(|| (self.workload.machine(), Index::ZERO));
@@ -297,7 +299,7 @@ impl<W: Workload> World<W> {
         server.state = State::Up(Box::new(running));
         self.tell(|| format!("server {} starts: {status}", at + 1));
         self.arm_timer(at);
-        let told = at < self.plan.voters() && (self.plan.all_told || at == 0);
+        let told = at < self.plan.voters && (self.plan.all_told || at == 0);
         let told = told && self.shown.is_none();
         if stored.is_pristine() && told {
             let wait = self.plan.config.election_timeout / 4;
