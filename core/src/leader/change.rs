@@ -114,6 +114,9 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
+        if self.is_out(node) {
+            return;
+        }
         for request in std::mem::take(&mut self.changes.arrived) {
             let id = request.id;
             if let Err(error) = self.decide(node, request) {
@@ -263,7 +266,10 @@ impl Leader {
         }
         for id in goal.voters_not_in(members) {
             let Some(progress) = self.progress.get(&id) else {
-                found = CatchingUp::Underway;
+                // A leader without a vote, which is to get it back, has all that there is.
+                if id != node.id {
+                    found = CatchingUp::Underway;
+                }
                 continue;
             };
             let new = Round { until: last, begun: now, was_short: false };
@@ -363,23 +369,27 @@ impl Leader {
     /// it has committed the C_new log entry" (§6), if it has no vote there. The others learn that
     /// it is committed, and the best of them need not wait for a timeout (diss. §3.10).
     pub(super) fn leaves_office(&mut self, node: &mut Node) -> bool {
-        let Some((index, members)) = node.membership().cloned() else {
-            return false;
-        };
-        let is_final = members.goal().is_none() && node.commit_index >= self.term_start.max(index);
-        if !is_final || members.is_voter(node.id) {
+        if !self.is_out(node) {
             return false;
         }
         for (to, progress) in &self.progress {
             send_append(node, *to, progress.next_index, Arc::new([]), self.round);
         }
-        let voters = members.voters().iter().filter(|id| self.hears(node, **id));
-        let stored = |id: &&NodeId| self.progress.get(id).map(|progress| progress.match_index);
+        let voters = node.other_voters().into_iter().filter(|id| self.hears(node, *id));
+        let stored = |id: &NodeId| self.progress.get(id).map(|progress| progress.match_index);
         if let Some(heir) = voters.max_by_key(stored) {
             let request = TimeoutNowRequest { term: node.current_term() };
-            node.send(*heir, MessageBody::TimeoutNowRequest(request));
+            node.send(heir, MessageBody::TimeoutNowRequest(request));
         }
         true
+    }
+
+    /// Whether a configuration is committed, and nothing under way, in which this leader has no vote.
+    fn is_out(&self, node: &Node) -> bool {
+        node.membership().is_some_and(|(index, members)| {
+            let is_committed = node.commit_index >= self.term_start.max(*index);
+            is_committed && members.goal().is_none() && !members.is_voter(node.id)
+        })
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use actix_raft_core::admin::Changed;
+use actix_raft_core::admin::{ChangeAnswer, ChangeError, Changed, RequestId};
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
 use actix_raft_core::message::MessageBody;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::Index;
 
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, receive};
+use crate::support::disk::Image;
 use crate::support::words::*;
 
 /// Delivers until this server has appended its final configuration.
@@ -81,6 +82,36 @@ fn a_leader_that_demotes_itself_follows_the_next_one() {
     cluster.propose(leaders[0], "x").unwrap();
     cluster.run(T);
     assert_eq!(cluster.applied(1), cluster.applied(leaders[0]));
+}
+
+/// What comes too late for it is for the next leader, even its own return.
+#[test]
+fn a_leader_that_is_removed_begins_no_other_change() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.change(1, &[demote(1)]);
+    reach_final(&mut cluster, 1, 3);
+    cluster.hear(1, 2, matched(1, 0, 3));
+    let id = RequestId(99);
+    let (changes, answer) = (vec![promote(1)], ChangeAnswer::Final);
+    let late = Event::ChangeMembers { id, changes, expected: None, answer };
+    cluster.step(1, vec![receive(1, 3, matched(1, 0, 3)), late]);
+    assert_eq!(cluster.changed(1, id), Some(Err(ChangeError::NotLeader { leader: None })));
+    assert_eq!(cluster.membership(1), (3, members(2..=3, [1])));
+}
+
+/// A leader without a vote, which finds that it is to get one, has caught up with itself.
+#[test]
+fn a_leader_that_is_to_get_its_vote_back_gets_it() {
+    let image = Image::of(&voters(1..=3), 1, &[1])
+        .then(1, &joint(1..=3, 2..=3))
+        .then(1, &voters(2..=3))
+        .then(1, &catching_up(2..=3, 1..=3));
+    let mut cluster = Cluster::from_images(vec![image; 3], |_| {});
+    cluster.elect(1);
+    cluster.run(T);
+    assert_eq!((cluster.leaders(), cluster.membership(1).1), (vec![1], voters(1..=3)));
+    assert_eq!(cluster.commit(1), cluster.status(1).last_log.index.0);
 }
 
 /// diss. §3.10: the best of the others is told to stand at once, and all learn what is committed.
