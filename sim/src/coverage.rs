@@ -86,6 +86,7 @@ situations! {
     MemberMoved: "a member moves to another address",
     MembersChanged: "an operator is told that the members have changed",
     ChangeUnknown: "an operator is told that the outcome of a change is unknown",
+    ChangeTakenBack: "a change is taken back while new voters catch up",
     AnotherChangeRefused: "a change is refused: another is under way",
     ChangeRefused: "a change is refused for another reason",
     Transferred: "leadership is handed over",

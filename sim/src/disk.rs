@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_raft_core::types::{Index, NodeId, Time};
+use actix_raft_core::stored::StoredState;
+use actix_raft_core::types::{DiskId, Index, NodeId, Time};
 use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::disk::Disk;
 use actix_raft_log::error::{Identity, OpenError};
@@ -22,6 +23,8 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct SimDisk {
     disk: CrashDisk,
     options: LogOptions,
+    /// How often another disk came in its place.
+    wiped: u64,
     /// Until when it finishes nothing.
     pub(crate) stalled_until: Time,
     /// How much longer than usual each write takes.
@@ -51,7 +54,12 @@ impl SimDisk {
         let identity = Identity { cluster_id: "simulation".to_string(), node_id: id };
         SimDisk {
             disk: CrashDisk::new(),
-            options: LogOptions { segment_bytes, ..LogOptions::new(identity) },
+            options: LogOptions {
+                segment_bytes,
+                new_disk: Some(name_of(id, 0)),
+                ..LogOptions::new(identity)
+            },
+            wiped: 0,
             stalled_until: Time::default(),
             slower: Duration::ZERO,
             trap: None,
@@ -79,6 +87,21 @@ impl SimDisk {
         self.fail_after(operations, true);
         drop(Wal::open(Arc::new(self.disk.clone()), self.options.clone()));
         self.crash(Crash::Power(power));
+    }
+
+    /// The disk is lost, and an empty one is in its place.
+    pub(crate) fn wipe(&mut self, id: NodeId) {
+        self.wiped += 1;
+        self.disk = CrashDisk::new();
+        self.options.new_disk = Some(name_of(id, self.wiped));
+        (self.trap, self.opening, self.held) = (None, None, None);
+        self.flipped = false;
+        self.repair();
+    }
+
+    /// How often another disk came in the place of the first.
+    pub(crate) fn times_wiped(&self) -> u64 {
+        self.wiped
     }
 
     /// From now on everything works.
@@ -160,6 +183,11 @@ impl SimDisk {
     }
 }
 
+/// The name of a server's disk, after so many were lost.
+fn name_of(id: NodeId, lost: u64) -> DiskId {
+    DiskId(id.0 * 1000 + lost)
+}
+
 /// What the disk keeps of what was not synced, by the seed of a power failure.
 pub(crate) fn survives(seed: u64) -> Survives {
     let mut dice = Dice::new(seed);
@@ -189,8 +217,10 @@ pub(crate) fn read_back(wal: &Wal) -> Result<Image, String> {
         }));
     }
     let image = Image::new(state.hard_state, state.base.clone(), entries);
-    match image.stored() == *state {
+    let StoredState { snapshot, last_applied, disk, .. } = state.clone();
+    let found = StoredState { snapshot, last_applied, disk, ..image.stored() };
+    match found == *state {
         true => Ok(image),
-        false => Err(format!("opening says {state:?}, and there is {:?}", image.stored())),
+        false => Err(format!("opening says {state:?}, and there is {found:?}")),
     }
 }

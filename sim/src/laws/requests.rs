@@ -140,7 +140,9 @@ impl Laws {
                 led && Some(*asked) == expected && current != asked
             }
             Err(ChangeError::NotAMember(id)) => {
-                let lacks = |m: &Membership| m.address(*id).is_none();
+                let lacks = |m: &Membership| {
+                    m.goal().map_or(m.address(*id), |goal| goal.address(*id)).is_none()
+                };
                 led && (now.is_some_and(lacks) || self.in_force.iter().any(|m| lacks(m)))
             }
             Err(ChangeError::Contradiction(id)) => {
@@ -149,6 +151,7 @@ impl Laws {
             Err(ChangeError::NotCaughtUp(id)) => {
                 led && self.was_silent(step, *id) && now.is_some_and(|m| !voters(m).contains(id))
             }
+            Err(ChangeError::TakenBack) => led && now.is_some_and(|m| m.goal().is_none()),
             Err(ChangeError::OutcomeUnknown) => left,
         };
         law!(

@@ -144,6 +144,7 @@ impl<W: Workload> World<W> {
         self.coverage.note(match result {
             Ok(Changed::Joint { .. } | Changed::Final { .. }) => Situation::MembersChanged,
             Err(ChangeError::OutcomeUnknown) => Situation::ChangeUnknown,
+            Err(ChangeError::TakenBack) => Situation::ChangeTakenBack,
             Err(ChangeError::AnotherChange) => Situation::AnotherChangeRefused,
             Err(
                 ChangeError::NotLeader { .. }
