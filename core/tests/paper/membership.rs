@@ -134,7 +134,7 @@ fn non_voters_come_and_go_and_members_move_by_one_entry() {
     assert_eq!(cluster.membership(3).1.address(NodeId(2)), Some(&away));
 }
 
-/// B 67: "it does not vote and is not counted"; and it stays so.
+/// §6 "the leader replicates log entries to them, but they are not considered for majorities". B 67
 #[test]
 fn a_non_voter_receives_the_log_and_is_never_promoted_unasked() {
     let mut cluster = three_and_a_newcomer();
