@@ -161,56 +161,86 @@ impl Leader {
 
     /// Begins a change, joins the one under way, or says why not.
     fn decide(&mut self, node: &mut Node, request: ChangeRequest) -> Result<(), ChangeError> {
-        let ChangeRequest { id, changes, expected, answer } = request;
         let Some((index, members)) = node.membership().cloned() else {
-            return Err(ChangeError::Noop);
+            // Nobody leads who knows of no members.
+            return Err(ChangeError::NotLeader { leader: None });
         };
-        let waiting = Waiting { id, answer, given_up: None };
         let is_running = members.goal().is_some() || index > node.commit_index;
-        let goal = members.goal().unwrap_or(&members);
-        let wanted = goal.changed_by(&changes)?;
-        let before = node.membership_before_change();
-        let is_expected = |current| expected.is_none_or(|expected| expected == current);
         if is_running && !is_planted(Mutant::SecondChangeAccepted) {
-            let meant = is_expected(index) || before.is_some_and(|(index, _)| is_expected(*index));
-            let back = before.is_some_and(|(_, before)| wanted == before.without_goal());
-            let is_catching_up = members.goal().is_some() && members.voters_outgoing().is_none();
-            if wanted != **goal && back && is_catching_up && meant {
-                self.give_up(&ChangeError::TakenBack);
-                self.changes.waiting.push(waiting);
-                self.adopt(node, wanted);
-                return Ok(());
-            }
-            if wanted != **goal {
-                return Err(ChangeError::AnotherChange);
-            }
-            if before.is_some_and(|(_, old)| old.changed_by(&changes).as_ref() == Ok(&**old)) {
-                return Err(ChangeError::Noop);
-            }
-            if meant {
-                self.changes.waiting.push(waiting);
-                return Ok(());
-            }
+            self.join(node, index, &members, request)
+        } else {
+            self.begin(node, index, &members, request)
         }
+    }
+
+    fn begin(
+        &mut self,
+        node: &mut Node,
+        index: Index,
+        members: &Arc<Membership>,
+        request: ChangeRequest,
+    ) -> Result<(), ChangeError> {
+        let ChangeRequest { id, changes, expected, answer } = request;
         if let Some(expected) = expected.filter(|expected| *expected != index) {
             return Err(ChangeError::OtherConfiguration { current: index, expected });
         }
-        if wanted == *members {
+        let goal = Arc::new(members.goal().unwrap_or(members).changed_by(&changes)?);
+        if goal == *members {
             return Err(ChangeError::Noop);
         }
-        self.check_operable(node, &members, &wanted)?;
-        self.changes.waiting.push(waiting);
-        let goal = Arc::new(wanted);
+        self.check_operable(node, members, &goal)?;
+        self.changes.waiting.push(Waiting { id, answer, given_up: None });
         let first = if goal.voters() == members.voters() {
             Membership::clone(&goal)
         } else {
-            match self.catch_up(node, &members, &goal) {
+            match self.catch_up(node, members, &goal) {
                 CatchingUp::Done if is_planted(Mutant::JointSkipped) => Membership::clone(&goal),
                 CatchingUp::Done => members.joint_with(&goal),
                 CatchingUp::Underway | CatchingUp::Silent(_) => members.catching_up(&goal),
             }
         };
         self.adopt(node, first);
+        Ok(())
+    }
+
+    /// While a change is under way, another is refused: unless it asks for nothing else, or takes
+    /// back what is not joint yet.
+    fn join(
+        &mut self,
+        node: &mut Node,
+        index: Index,
+        members: &Arc<Membership>,
+        request: ChangeRequest,
+    ) -> Result<(), ChangeError> {
+        let ChangeRequest { id, changes, expected, answer } = request;
+        let goal = members.goal().unwrap_or(members);
+        let wanted = match goal.changed_by(&changes) {
+            Err(error @ ChangeError::Contradiction(_)) => return Err(error),
+            Err(_) => return Err(ChangeError::AnotherChange),
+            Ok(wanted) => wanted,
+        };
+        let (begun_at, before) = match node.membership_before_change() {
+            Some((index, before)) => (Some(*index), Some(before.without_goal())),
+            None => (None, None),
+        };
+        let is_catching_up = members.goal().is_some() && members.voters_outgoing().is_none();
+        let takes_back = is_catching_up && before.as_ref() == Some(&wanted);
+        if wanted != **goal && !takes_back {
+            return Err(ChangeError::AnotherChange);
+        }
+        let is_noop = |before: &Membership| before.changed_by(&changes).as_ref() == Ok(before);
+        if !takes_back && before.as_ref().is_some_and(is_noop) {
+            return Err(ChangeError::Noop);
+        }
+        // Who expects the configuration that the change began with asks for the same again.
+        if let Some(expected) = expected.filter(|at| *at != index && Some(*at) != begun_at) {
+            return Err(ChangeError::OtherConfiguration { current: index, expected });
+        }
+        if takes_back {
+            self.give_up(&ChangeError::TakenBack);
+            self.adopt(node, wanted);
+        }
+        self.changes.waiting.push(Waiting { id, answer, given_up: None });
         Ok(())
     }
 

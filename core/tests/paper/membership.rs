@@ -287,6 +287,20 @@ fn another_change_is_refused_while_one_runs_and_the_same_one_joins_it() {
     assert_eq!(cluster.changed(1, next), final_at(6));
 }
 
+/// What the change under way will have made of the members is no reason for another answer.
+#[test]
+fn a_change_of_what_another_one_changes_is_another_change() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.change(1, &[remove(2), remove(3)]);
+    for changes in
+        [vec![remove(1)], vec![demote(3)], vec![add_voter(2)], vec![remove(2), add_voter(3)]]
+    {
+        let asked = cluster.change(1, &changes);
+        assert_eq!(cluster.changed(1, asked), Some(Err(ChangeError::AnotherChange)), "{changes:?}");
+    }
+}
+
 /// raft-dev 2015. B 60 "none before an entry of the own term is committed".
 #[test]
 fn a_change_waits_until_an_entry_of_the_leaders_term_is_committed() {
