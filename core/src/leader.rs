@@ -1,6 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod farewell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::effect::{Effect, ProposeError, ReadError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::{LogReader, ReadId};
 use crate::leader::change::Changes;
+use crate::leader::farewell::Farewell;
 use crate::log::Found;
 use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
@@ -32,6 +34,8 @@ pub(crate) struct Leader {
     check_quorum_at: Time,
     reads: Reads,
     changes: Changes,
+    /// Servers that were members.
+    leaving: BTreeMap<NodeId, Farewell>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -54,6 +58,7 @@ impl Leader {
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
             changes: Changes::default(),
+            leaving: BTreeMap::new(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
