@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
+use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::NodeId;
@@ -99,16 +100,22 @@ impl Laws {
         for (to, request) in requests {
             match ballots.iter_mut().find(|(known, _)| known.round == request.round) {
                 Some((_, asked)) => _ = asked.insert(to),
-                None => ballots.push((request, [step.after.id, to].into())),
+                None => ballots.push((request, [to].into())),
             }
         }
+        let others = |membership: &Membership| {
+            let mut others = quorums::voters(membership);
+            others.remove(&step.after.id);
+            others
+        };
         for (request, asked) in ballots {
             let mut recent = self.lives[step.at].recent.iter();
             law!(
-                recent.any(|membership| asked == quorums::voters(membership)),
+                recent.any(|membership| asked == others(membership)),
                 "a candidate asks all voters (Figure 2)",
-                "{} asks {asked:?}",
-                step.after
+                "{} asks {asked:?}, and its configurations were {:?}",
+                step.after,
+                self.lives[step.at].recent
             );
             let life = &mut self.lives[step.at];
             law!(

@@ -179,7 +179,7 @@ impl Laws {
         now: Option<&Membership>,
     ) -> bool {
         let Some(now) = now else { return false };
-        let mut will_vote = voters(now);
+        let mut will_vote = voters(now.goal().map_or(now, |goal| goal));
         for change in changes {
             match change {
                 MemberChange::AddVoter(id, _) | MemberChange::Promote(id) => {

@@ -3,7 +3,7 @@
 use actix_raft_core::status::{RoleName, Status};
 
 use super::memory::LeaderLog;
-use super::{Broken, Laws, Shadow, Step, law};
+use super::{Broken, Laws, Shadow, Step, law, quorums};
 use crate::coverage::{Coverage, Situation};
 
 impl Laws {
@@ -56,7 +56,12 @@ impl Laws {
             "{other} and {} lead in term {term}",
             after.id
         );
-        law!(self.has_vote(after.id), "only voters lead (§6)", "{} leads", after.id);
+        law!(
+            quorums::may_stand(shadow, before.commit_index),
+            "only voters lead (§6)",
+            "{} leads",
+            after.id
+        );
         let durable = shadow.durable.hard_state;
         law!(
             (durable.current_term, durable.voted_for) == (term, Some(after.id)),

@@ -36,9 +36,8 @@ impl Laws {
             MessageBody::VoteRequest(request) => match request.kind {
                 VoteKind::PreVote => Ok(()),
                 VoteKind::Vote | VoteKind::Transfer => {
-                    let mut recent = self.lives[step.at].recent.iter();
-                    let stands = recent.any(|m| quorums::voters(m).contains(&from));
-                    law!(stands, "only voters stand (§6)", "{from} stands");
+                    let may = quorums::may_stand(shadow, step.before.commit_index);
+                    law!(may, "only voters stand (§6)", "{from} stands");
                     let voted = (current_term, voted_for) == (request.term, Some(from));
                     let later = current_term > request.term;
                     law!(voted || later, VOTE_LAW, "{from} asks for votes without its own");
