@@ -134,10 +134,10 @@ impl Raft {
     pub fn deadline(&self) -> Option<Time> {
         let reads = self.questions.deadline(&self.node, self.leader());
         let handover = self.handed_over.as_ref().map(|transfer| transfer.deadline);
-        [self.deadline_of_role(), reads, handover].into_iter().flatten().min()
+        [self.role_deadline(), reads, handover].into_iter().flatten().min()
     }
 
-    fn deadline_of_role(&self) -> Option<Time> {
+    fn role_deadline(&self) -> Option<Time> {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => Some(candidate.deadline),
@@ -281,7 +281,7 @@ impl Raft {
     }
 
     fn on_timeout(&mut self) {
-        if self.deadline_of_role().is_none_or(|deadline| self.node.now < deadline) {
+        if self.role_deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
         }
         match &mut self.role {
