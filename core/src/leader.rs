@@ -1,16 +1,20 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod handover;
+pub(crate) mod reading;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::effect::{Effect, ProposeError, ReadError};
+use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
-use crate::event::{LogReader, ReadId};
+use crate::event::LogReader;
 use crate::leader::change::Changes;
+pub(crate) use crate::leader::handover::Transfer;
+use crate::lease::LeaseRounds;
 use crate::log::Found;
 use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
@@ -32,6 +36,8 @@ pub(crate) struct Leader {
     check_quorum_at: Time,
     reads: Reads,
     changes: Changes,
+    lease: LeaseRounds,
+    transfer: Option<Transfer>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -54,6 +60,8 @@ impl Leader {
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
             changes: Changes::default(),
+            lease: LeaseRounds::default(),
+            transfer: None,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
@@ -95,6 +103,11 @@ impl Leader {
         node: &mut Node,
         commands: Vec<Bytes>,
     ) -> Result<Index, ProposeError> {
+        if let Some(to) = self.transferring_to()
+            && !is_planted(Mutant::ProposalsDuringTransfer)
+        {
+            return Err(ProposeError::Transferring { to });
+        }
         if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
             return Err(ProposeError::Overloaded);
         }
@@ -102,10 +115,6 @@ impl Leader {
             return Ok(node.log.last().index.next());
         }
         Ok(self.append(node, commands.into_iter().map(EntryPayload::Normal)))
-    }
-
-    pub(crate) fn read(&mut self, id: ReadId) {
-        self.reads.arrived(id);
     }
 
     /// An answer of the current term.
@@ -158,10 +167,15 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self, node: &Node) -> Time {
-        match node.config.check_quorum {
-            true => self.heartbeat_at.min(self.check_quorum_at),
-            false => self.heartbeat_at,
-        }
+        let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        check_quorum.into_iter().chain(transfer).fold(self.heartbeat_at, Time::min)
+    }
+
+    /// Other numbers hold from now on.
+    pub(crate) fn on_configure(&mut self, node: &Node) {
+        self.heartbeat_at = self.heartbeat_at.min(node.now + node.config.heartbeat_interval);
+        self.check_quorum_at = node.now + node.config.election_timeout;
     }
 
     /// Sends heartbeats when they are due. Returns whether a majority still follows.
@@ -180,6 +194,8 @@ impl Leader {
         if node.now >= self.heartbeat_at {
             self.heartbeat_at = node.now + node.config.heartbeat_interval;
             self.round += 1;
+            self.lease.begin(node, self.round);
+            self.tell_again();
             for (to, progress) in &mut self.progress {
                 // An unanswered probe is taken for lost.
                 if let Pace::Probe { waiting } = &mut progress.pace {
@@ -207,20 +223,10 @@ impl Leader {
     pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
         self.commit(node);
         self.change(node);
-        let may_read =
-            node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
-        let confirmed_by = self.round + u64::from(!is_planted(Mutant::ReadByEarlierRound));
-        if may_read && self.reads.begin_round(confirmed_by, node.commit_index) {
-            self.round += 1;
-            // Apart from entries, whose answers wait for the follower's disk.
-            for to in node.other_voters() {
-                if let Some(progress) = self.progress.get(&to) {
-                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
-                }
-            }
-        }
+        self.begin_round_of_reads(node);
         self.replicate(node);
         self.confirm_reads(node);
+        self.advance_transfer(node);
         self.see_off(node);
         !self.leaves_office(node)
     }
@@ -300,38 +306,21 @@ impl Leader {
         }
     }
 
-    fn confirm_reads(&mut self, node: &mut Node) {
-        let confirmed = |id| match self.progress.get(&id) {
-            Some(progress) => progress.round,
-            None if id == node.id => self.round,
-            None => 0,
-        };
-        let round = node.membership().map(|(_, members)| {
-            if is_planted(Mutant::ReadWithoutRound) {
-                self.round
-            } else if is_planted(Mutant::ReadByTooFew) {
-                members.reached_by_too_few(confirmed)
-            } else {
-                members.reached_by_quorum(confirmed)
-            }
-        });
-        for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
-            node.effect(Effect::ReadReady { id });
-        }
-    }
-
-    /// Leaves office: what was promised to clients can't be kept.
-    pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
+    /// Leaves office: what was promised to clients can't be kept. Returns the transfer that was under
+    /// way.
+    pub(crate) fn step_down(
+        &mut self,
+        node: &mut Node,
+        leader: Option<NodeId>,
+    ) -> Option<Transfer> {
         if !is_planted(Mutant::LossNotAnnounced) {
             node.effect(Effect::LeadershipLost);
         }
-        if is_planted(Mutant::ReadsForgotten) {
-            return;
-        }
         self.abandon_changes(node, leader);
-        for id in self.reads.drain() {
-            node.effect(Effect::ReadRefused { id, error: ReadError::NotLeader { leader } });
+        if !is_planted(Mutant::ReadsForgotten) {
+            self.refuse_reads(node, leader);
         }
+        self.transfer.take()
     }
 }
 

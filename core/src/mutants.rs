@@ -189,6 +189,39 @@ mutants! {
     LossNotAnnounced, "loss-not-announced",
         "Who waits for a proposal is not told that the leader stepped down",
         "openraft 43dd8b6f";
+    QuestionWithoutRound, "question-without-round",
+        "A leader answers another server's question without asking whether it still leads",
+        "as in etcd 741";
+    QuestionAnsweredByAnyone, "question-answered-by-anyone",
+        "A server that does not lead answers another's question", "as in etcd 741";
+    AnswerServedBeforeApplied, "answer-served-before-applied",
+        "A follower serves a read as soon as the leader has answered", "a break of diss. §6.4";
+    LeaseFromReceipt, "lease-from-receipt",
+        "A lease is counted from when followers' answers arrive", "yugabyte 16";
+    LeaseTooLong, "lease-too-long",
+        "A lease is longer than followers wait with a vote", "jraft 34";
+    LeaseOutlivesPause, "lease-outlives-pause",
+        "A lease is judged by the time at which the leader last did something",
+        "tikv 964, etcd 20418 (Antithesis 2025)";
+    LeaseDuringTransfer, "lease-during-transfer",
+        "A lease goes on while leadership is handed over, and after", "openraft 1749";
+    LeaseForgottenByRestart, "lease-forgotten-by-restart",
+        "A restarted server votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+    LeaseForgottenByTerm, "lease-forgotten-by-term",
+        "A server that learns of a later term votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+
+    // Handing over.
+    TransferNeverCleared, "transfer-never-cleared",
+        "A leader whose transfer failed goes on to refuse proposals", "hashicorp 696";
+    TransferAsksPreVote, "transfer-asks-pre-vote",
+        "A server that is handed leadership asks for pre-votes first, which all refuse",
+        "dragonboat 223, canonical 203";
+    TimeoutNowTooEarly, "timeout-now-too-early",
+        "A server is handed leadership before it has all entries", "a break of diss. §3.10";
+    ProposalsDuringTransfer, "proposals-during-transfer",
+        "A leader accepts proposals while it hands over", "a break of diss. §3.10";
 
     // Storage.
     SyncSkipped, "sync-skipped",
