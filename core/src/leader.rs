@@ -1,5 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
+mod snapshots;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
-use crate::types::{DiskId, Index, LogPosition, NodeId, Time};
+use crate::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -121,7 +123,11 @@ impl Leader {
         match response.outcome {
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
-                let agree = node.log.floor(hint).index;
+                // Of what is purged no term is known. The hint is the latest that may agree.
+                let agree = match hint.index < node.log.base().index {
+                    true => hint.index,
+                    false => node.log.floor(hint).index,
+                };
                 progress.on_conflict(prev_log_index, agree);
             }
         }
@@ -134,7 +140,8 @@ impl Leader {
         };
         progress.reading = false;
         // They are of use if they are what the follower lacks now, and still in the log.
-        let fits = entries.first().is_some_and(|first| first.index == progress.next_index)
+        let fits = progress.next_index > node.log.base().index
+            && entries.first().is_some_and(|first| first.index == progress.next_index)
             && entries.last().is_some_and(|last| node.log.matches(last.position()));
         if fits && progress.may_send(&node.config) {
             send_entries(node, to, progress, Arc::clone(entries), self.round);
@@ -148,10 +155,11 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self, node: &Node) -> Time {
-        match node.config.check_quorum {
-            true => self.heartbeat_at.min(self.check_quorum_at),
-            false => self.heartbeat_at,
+        let mut deadline = self.heartbeat_at;
+        if node.config.check_quorum {
+            deadline = deadline.min(self.check_quorum_at);
         }
+        self.next_piece_at().map_or(deadline, |next| deadline.min(next))
     }
 
     /// Sends heartbeats when they are due. Returns whether a majority still follows.
@@ -172,8 +180,10 @@ impl Leader {
             self.round += 1;
             for (to, progress) in &mut self.progress {
                 // An unanswered probe is taken for lost.
-                if let Pace::Probe { waiting } = &mut progress.pace {
-                    *waiting = false;
+                match &mut progress.pace {
+                    Pace::Probe { waiting } => *waiting = false,
+                    Pace::Replicate { .. } => {}
+                    Pace::Snapshot(sending) => sending.on_heartbeat(node.now, &node.config),
                 }
                 send_append(node, *to, progress.next_index, Arc::new([]), self.round);
             }
@@ -205,6 +215,7 @@ impl Leader {
                 }
             }
         }
+        self.send_snapshots(node);
         self.replicate(node);
         self.confirm_reads(node);
     }
@@ -250,8 +261,9 @@ impl Leader {
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
-            let last = node.log.last().index;
-            while progress.next_index <= last && progress.may_send(&node.config) {
+            let (base, last) = (node.log.base().index, node.log.last().index);
+            let in_log = |next: Index| next > base && next <= last;
+            while in_log(progress.next_index) && progress.may_send(&node.config) {
                 let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
                 let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
@@ -296,6 +308,7 @@ impl Leader {
 
     /// Leaves office: what was promised to clients can't be kept.
     pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
+        node.sending_from = None;
         if !is_planted(Mutant::LossNotAnnounced) {
             node.effect(Effect::LeadershipLost);
         }
@@ -324,11 +337,15 @@ fn send_entries(
 }
 
 fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
-    // Without the term there is no honest request: the entry before is compacted, and only a
-    // snapshot could help this follower.
-    let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
+    // Without the term there is no honest question about the entry before: it is purged. Whoever
+    // needs it is sent a snapshot, and hears heartbeats about what the log begins after.
+    let mut prev_log = node.log.position_at(next.prev()).unwrap_or(node.log.base());
+    if prev_log.index < next.prev() || (next <= prev_log.index && !entries.is_empty()) {
         return;
-    };
+    }
+    if next <= prev_log.index && is_planted(Mutant::MadeUpPrevTerm) {
+        prev_log = LogPosition { term: Term::ZERO, index: next.prev() };
+    }
     let hidden = entries.is_empty() && is_planted(Mutant::HeartbeatHidesCommit);
     let request = AppendEntriesRequest {
         term: node.current_term(),

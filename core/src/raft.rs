@@ -11,6 +11,7 @@
 //! ```
 
 mod handover;
+mod installing;
 mod members;
 mod reading;
 mod receive;
@@ -30,7 +31,6 @@ use crate::message::VoteKind;
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::random::Random;
-use crate::snapshot::Snapshot;
 use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
@@ -118,6 +118,10 @@ impl Raft {
     /// for. It may move after every step.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
+        self.role_deadline().into_iter().chain(self.node.snapshot_deadline()).min()
+    }
+
+    fn role_deadline(&self) -> Option<Time> {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => Some(candidate.deadline),
@@ -144,12 +148,8 @@ impl Raft {
             last_applied: self.node.last_applied,
             last_log: self.node.log.last(),
             last_durable: self.node.log.durable(),
-            purged: LogPosition::ZERO,
-            snapshot: self
-                .node
-                .snapshot
-                .as_ref()
-                .map_or(LogPosition::ZERO, Snapshot::last_included),
+            purged: self.node.log.base(),
+            snapshot: self.node.snapshot_position(),
             trusted: self.node.is_trusted(),
             transferring_to: None,
             disk_is_full: self.node.disk_is_full,
@@ -258,7 +258,7 @@ impl Raft {
     }
 
     fn on_timeout(&mut self) {
-        if self.deadline().is_none_or(|deadline| self.node.now < deadline) {
+        if self.role_deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
         }
         match &mut self.role {
@@ -276,6 +276,14 @@ impl Raft {
     fn campaign(&mut self) {
         if !self.node.is_voter() {
             return self.become_follower(None);
+        }
+        // It lacks committed entries, so nobody would elect it, and its state is about to change.
+        if self.node.receiving.is_installing() && !is_planted(Mutant::CandidateWhileInstalling) {
+            let wait = self.node.election_deadline();
+            if let Role::Follower(follower) = &mut self.role {
+                follower.deadline = Some(wait);
+            }
+            return;
         }
         if self.node.config.pre_vote {
             self.become_pre_candidate();
@@ -341,6 +349,7 @@ impl Raft {
 
     fn become_leader(&mut self) {
         assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
+        self.node.receiving.forget();
         let leader = Leader::new(&mut self.node);
         self.role = Role::Leader(leader);
     }
