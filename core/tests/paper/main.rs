@@ -17,6 +17,7 @@ mod joint;
 mod leadership;
 mod membership;
 mod membership_chaos;
+mod membership_hostile;
 mod pre_vote;
 mod reads;
 mod removal;
