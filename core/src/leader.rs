@@ -1,6 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod farewell;
 mod handover;
 pub(crate) mod reading;
 mod snapshots;
@@ -14,6 +15,7 @@ use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
 use crate::leader::change::Changes;
+use crate::leader::farewell::Farewell;
 pub(crate) use crate::leader::handover::Transfer;
 use crate::lease::LeaseRounds;
 use crate::log::Found;
@@ -39,6 +41,8 @@ pub(crate) struct Leader {
     changes: Changes,
     lease: LeaseRounds,
     transfer: Option<Transfer>,
+    /// Servers that were members.
+    leaving: BTreeMap<NodeId, Farewell>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -63,6 +67,7 @@ impl Leader {
             changes: Changes::default(),
             lease: LeaseRounds::default(),
             transfer: None,
+            leaving: BTreeMap::new(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };

@@ -1,6 +1,7 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
 mod compaction;
+mod members;
 
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
@@ -291,34 +292,6 @@ impl Node {
     /// The configuration in force, and the index from which it holds.
     pub(crate) fn membership(&self) -> Option<&(Index, Arc<Membership>)> {
         self.memberships.last()
-    }
-
-    /// The configuration that was in force before the one of this index, if it is still known.
-    pub(crate) fn membership_before(&self, index: Index) -> Option<&(Index, Arc<Membership>)> {
-        self.memberships.iter().rfind(|(before, _)| *before < index)
-    }
-
-    /// The configuration in force before the change that led, or leads, to the present one, if it
-    /// is still known.
-    pub(crate) fn membership_before_change(&self) -> Option<&(Index, Arc<Membership>)> {
-        let before = self.memberships.iter().rev().skip(1);
-        before.into_iter().find(|(_, members)| members.goal().is_none())
-    }
-
-    /// Whether this server may stand for election: if it is a voter of the last configuration that
-    /// it knows to be committed, or of a later one. "A server that is not part of its own latest
-    /// configuration should still start new elections, as it might still be needed until the C_new
-    /// entry is committed" (diss. §4.2.2); it does not count itself.
-    pub(crate) fn may_stand(&self) -> bool {
-        if is_planted(Mutant::RemovedServerStands) {
-            return self.memberships.iter().any(|(_, members)| members.is_voter(self.id));
-        }
-        for (index, members) in self.memberships.iter().rev() {
-            if members.is_voter(self.id) || *index <= self.commit_index {
-                return members.is_voter(self.id);
-            }
-        }
-        false
     }
 
     pub(crate) fn is_voter(&self) -> bool {
