@@ -1,5 +1,6 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
+pub(crate) mod change;
 mod handover;
 pub(crate) mod reading;
 
@@ -11,9 +12,11 @@ use bytes::Bytes;
 use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
+use crate::leader::change::Changes;
 pub(crate) use crate::leader::handover::Transfer;
 use crate::lease::LeaseRounds;
 use crate::log::Found;
+use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
@@ -34,6 +37,7 @@ pub(crate) struct Leader {
     reads: Reads,
     lease: LeaseRounds,
     transfer: Option<Transfer>,
+    changes: Changes,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -57,9 +61,11 @@ impl Leader {
             reads: Reads::default(),
             lease: LeaseRounds::default(),
             transfer: None,
+            changes: Changes::default(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
+        leader.see_off_found(node);
         // Servers that were not told of the cluster learn its first configuration from the log.
         let first = match node.membership() {
             Some((Index::ZERO, membership)) if last == Index::ZERO => {
@@ -85,6 +91,9 @@ impl Leader {
         self.uncommitted.push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
         self.uncommitted_bytes += bytes;
         node.append(&entries, 0);
+        if entries.iter().any(|entry| matches!(entry.payload, EntryPayload::ConfigChange(_))) {
+            self.follow_members(node);
+        }
         first
     }
 
@@ -202,18 +211,24 @@ impl Leader {
     fn heard_by_quorum(&self, node: &Node) -> Time {
         let heard = |id| match self.progress.get(&id) {
             Some(progress) => progress.last_contact,
-            None => node.now,
+            None if id == node.id => node.now,
+            None => Time::default(),
         };
         node.membership().map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
     }
 
-    /// Ends a step: commits what a majority has, and sends what followers lack.
-    pub(crate) fn finish_step(&mut self, node: &mut Node) {
+    /// Ends a step: commits what a majority has, and sends what followers lack. Returns whether
+    /// this server leads on.
+    #[must_use]
+    pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
         self.commit(node);
+        self.change(node);
         self.begin_round_of_reads(node);
         self.replicate(node);
         self.confirm_reads(node);
         self.advance_transfer(node);
+        self.see_off(node);
+        !self.leaves_office(node)
     }
 
     /// "If there exists an N such that N > commitIndex, a majority of matchIndex[i] >= N, and
@@ -234,6 +249,10 @@ impl Leader {
             membership.reached_by_too_few(stored)
         } else if is_planted(Mutant::CommitsByNonVoters) {
             membership.with_all_voting().reached_by_quorum(stored)
+        } else if is_planted(Mutant::CommitsByNewVoters) {
+            membership.without_goal().reached_by_quorum(stored)
+        } else if is_planted(Mutant::RemovedLeaderCounts) {
+            membership.with_voter(node.id).reached_by_quorum(stored)
         } else {
             membership.reached_by_quorum(stored)
         };
@@ -254,6 +273,11 @@ impl Leader {
     /// "If last log index >= nextIndex for a follower: send AppendEntries RPC with log entries
     /// starting at nextIndex" (Figure 2), as far as the window allows.
     fn replicate(&mut self, node: &mut Node) {
+        let is_member = |(_, members): &(_, Arc<Membership>)| members.address(node.id).is_some();
+        if is_planted(Mutant::RemovedLeaderFallsSilent) && !node.membership().is_some_and(is_member)
+        {
+            return;
+        }
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
@@ -293,6 +317,7 @@ impl Leader {
             node.effect(Effect::LeadershipLost);
         }
         if !is_planted(Mutant::ReadsForgotten) {
+            self.abandon_changes(node, leader);
             self.refuse_reads(node, leader);
         }
         self.transfer.take()

@@ -225,7 +225,8 @@ impl Node {
         };
         let (first, last) = (first.index, last.index);
         assert!(first > self.commit_index, "a committed entry is never overwritten (§5.4)");
-        self.memberships.retain(|(index, _)| *index < first || *index == Index::ZERO);
+        let is_left = |index| index < first || is_planted(Mutant::ConfigurationNotRolledBack);
+        self.memberships.retain(|(index, _)| is_left(*index) || *index == Index::ZERO);
         self.log.append(&run);
         // From now on, and not from the end of the step: a save of what this overwrites may be
         // reported in the same step.
@@ -266,6 +267,34 @@ impl Node {
         self.memberships.last()
     }
 
+    /// The configuration that was in force before the one of this index, if it is still known.
+    pub(crate) fn membership_before(&self, index: Index) -> Option<&(Index, Arc<Membership>)> {
+        self.memberships.iter().rfind(|(before, _)| *before < index)
+    }
+
+    /// The configuration in force before the change that led, or leads, to the present one, if it
+    /// is still known.
+    pub(crate) fn membership_before_change(&self) -> Option<&(Index, Arc<Membership>)> {
+        let before = self.memberships.iter().rev().skip(1);
+        before.into_iter().find(|(_, members)| members.goal().is_none())
+    }
+
+    /// Whether this server may stand for election: if it is a voter of the last configuration that
+    /// it knows to be committed, or of a later one. "A server that is not part of its own latest
+    /// configuration should still start new elections, as it might still be needed until the C_new
+    /// entry is committed" (diss. §4.2.2); it does not count itself.
+    pub(crate) fn may_stand(&self) -> bool {
+        if is_planted(Mutant::RemovedServerStands) {
+            return self.memberships.iter().any(|(_, members)| members.is_voter(self.id));
+        }
+        for (index, members) in self.memberships.iter().rev() {
+            if members.is_voter(self.id) || *index <= self.commit_index {
+                return members.is_voter(self.id);
+            }
+        }
+        false
+    }
+
     pub(crate) fn is_voter(&self) -> bool {
         self.membership().is_some_and(|(_, membership)| membership.is_voter(self.id))
     }
@@ -304,7 +333,7 @@ impl Node {
 
     /// When a follower's patience ends; never, if it can't or may not stand for election.
     pub(crate) fn patience(&mut self) -> Option<Time> {
-        (self.is_voter() && self.stands_by_itself()).then(|| {
+        (self.may_stand() && self.stands_by_itself()).then(|| {
             // A promise that was made for a longer time than is configured now holds all the same.
             self.election_deadline().max(self.promised_until)
         })

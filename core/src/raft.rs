@@ -121,7 +121,11 @@ impl Raft {
         match &mut self.role {
             Role::Follower(follower) => follower.acknowledge(&mut self.node),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
-            Role::Leader(leader) => leader.finish_step(&mut self.node),
+            Role::Leader(leader) => {
+                if !leader.finish_step(&mut self.node) {
+                    self.become_follower(None);
+                }
+            }
         }
         self.ask_leader();
         self.settle_handover();
@@ -220,7 +224,7 @@ impl Raft {
             }
             Event::Read { id, consistency } => self.on_read(id, consistency),
             Event::ChangeMembers { id, changes, expected, answer } => {
-                self.on_change_members(id, &changes, expected, answer);
+                self.on_change_members(id, changes, expected, answer);
             }
             Event::TransferLeadership { id, to } => self.on_transfer_leadership(id, to),
             Event::TriggerElection { id } => self.on_trigger_election(id),
@@ -303,7 +307,7 @@ impl Raft {
     }
 
     fn campaign(&mut self) {
-        if !self.node.is_voter() {
+        if !self.node.may_stand() {
             return self.become_follower(None);
         }
         if self.node.config.pre_vote {
@@ -335,7 +339,7 @@ impl Raft {
         }
         let deadline = match &self.role {
             // Another's candidacy is no reason to wait longer for a leader.
-            Role::Follower(follower) => follower.deadline,
+            Role::Follower(follower) => follower.deadline.filter(|_| self.node.may_stand()),
             _ => self.node.patience(),
         };
         let mut follower = Follower::new(leader, deadline);

@@ -92,7 +92,8 @@ impl Leader {
     fn confirmed_round(&self, node: &Node) -> u64 {
         let confirmed = |id| match self.progress.get(&id) {
             Some(progress) => progress.round,
-            None => self.round,
+            None if id == node.id => self.round,
+            None => 0,
         };
         node.membership().map_or(0, |(_, members)| {
             if is_planted(Mutant::ReadWithoutRound) {
