@@ -22,6 +22,7 @@ mod membership_chaos;
 mod pre_vote;
 mod priorities;
 mod reads;
+mod reads_chaos;
 mod removal;
 mod replication;
 mod restart;
