@@ -402,8 +402,9 @@ fn golden_bytes_of_the_handshake() {
         to: 2,
         groups: vec![7],
         address: None,
+        lane: wire::Lane::Main.into(),
     };
-    assert_eq!(hex(&hello.encode_to_vec()), "080210021a02633120012802320107");
+    assert_eq!(hex(&hello.encode_to_vec()), "080210021a026331200128023201074001");
     let reply = |outcome| {
         let outcome = Some(outcome);
         hex(&wire::HelloReply { version: 2, cluster: cluster(), node: 2, outcome }.encode_to_vec())

@@ -1,6 +1,9 @@
 //! What the tests share: an inbound side that records, and messages of every kind.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod pipes;
+pub mod raw;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
