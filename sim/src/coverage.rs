@@ -47,6 +47,8 @@ situations! {
     UnknownButDone: "a write of unknown outcome turns out to be done",
     UnknownAndLost: "a write of unknown outcome turns out to be lost",
     ReadServed: "a read is served",
+    FollowerRead: "a server that does not lead serves a read",
+    LeaseRead: "a leader serves a read by its lease",
     ReadRefused: "a read is refused: not the leader",
     ReadLostLeader: "a read is under way when its leader loses office",
     ReadAfterElection: "a read arrives before its leader has committed an entry of its term",

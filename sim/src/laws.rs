@@ -15,7 +15,8 @@
 //! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
 //! | `laws/ballots.rs` | standing for election |
 //! | `laws/conflicts.rs` | finding where two logs agree |
-//! | `laws/commits.rs` | commits, applied entries, reads |
+//! | `laws/commits.rs` | commits, applied entries |
+//! | `laws/reads.rs` | reads |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
 //! | `laws/memory.rs` | what is remembered of a server |
@@ -31,6 +32,7 @@ mod logs;
 mod members;
 mod memory;
 pub(crate) mod quorums;
+mod reads;
 pub(crate) mod requests;
 mod roles;
 mod sent;
@@ -53,7 +55,7 @@ use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
 use crate::coverage::Coverage;
 use crate::image::Image;
-use memory::{Asked, LeaderLog, Life};
+use memory::{LeaderLog, Life};
 pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
@@ -105,6 +107,8 @@ pub(crate) struct Step<'a> {
     pub(crate) before: Status,
     pub(crate) after: Status,
     pub(crate) is_voter: bool,
+    /// The times by the clocks of all servers.
+    pub(crate) clocks: &'a [Time],
     pub(crate) deadlines: (Option<Time>, Option<Time>),
     pub(crate) events: &'a [Event],
     pub(crate) effects: &'a [Effect],
@@ -247,6 +251,7 @@ impl Laws {
         for effect in step.effects {
             match effect {
                 Effect::Save { id, save } => {
+                    self.lives[step.at].saves.push_back((*id, step.now));
                     if save.hard_state.is_some() || save.base.is_some() {
                         self.lives[step.at].unsaved = Some(*id);
                     }
@@ -262,7 +267,7 @@ impl Laws {
                 Effect::Initialized(result) => self.formed(step, *result, &shadows[step.at])?,
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
                 Effect::LeadershipLost => self.left_office(step, coverage)?,
-                Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
+                Effect::ReadReady { id } => self.read_ready(step, *id, shadows, coverage)?,
                 Effect::ReadRefused { id, error } => {
                     self.read_refused(step, *id, *error)?;
                 }
@@ -301,11 +306,7 @@ impl Laws {
     fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
-                Event::Read { id, .. } => {
-                    let committed = Index(self.committed.len() as u64);
-                    let asked = Asked { committed, step: self.steps };
-                    self.lives[step.at].reads.insert(*id, asked);
-                }
+                Event::Read { id, consistency } => self.read_arrives(step, *id, *consistency),
                 Event::Receive(message) => self.received(step, message),
                 Event::Unreachable { peer } => {
                     let life = &mut self.lives[step.at];
@@ -315,6 +316,7 @@ impl Laws {
                 Event::Saved { id } => {
                     let life = &mut self.lives[step.at];
                     life.unsaved = life.unsaved.filter(|unsaved| unsaved > id);
+                    while life.saves.pop_front_if(|(save, _)| *save <= *id).is_some() {}
                 }
                 Event::LogRead { reader, .. } => {
                     let life = &mut self.lives[step.at];

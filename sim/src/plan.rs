@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use actix_raft_core::config::Config;
+use actix_raft_core::config::{Config, Lease, MAX_PRIORITY};
 
+use crate::clock::TRUE_RATE;
 use crate::dice::{Chance, Dice};
-use crate::fault::Planned;
+use crate::fault::{Fault, Planned};
 use crate::network::FRAME_BYTES;
 use crate::profile::Profile;
 use crate::schedule;
@@ -211,9 +212,14 @@ impl Plan {
         let patience = config.election_timeout;
         let chaos = patience * (100 + dice.below(400) as u32);
         let weather = profile.weather(patience, &mut dice);
-        let clocks = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
-        let faults =
+        let mut clocks: Vec<u64> = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
+        let lease = config.check_quorum && dice.below(3) == 0;
+        config.lease = lease.then(|| Lease { max_clock_drift_percent: dice.pick(&[3, 10, 50]) });
+        let mut faults =
             schedule::draw(profile, (nodes, members - non_voters), patience, chaos, &mut dice);
+        if let Some(lease) = config.lease {
+            keep_drift_within(lease, &mut clocks, &mut faults, &mut dice);
+        }
         let permanent = profile.may_end_badly()
             && config.pre_vote
             && config.check_quorum
@@ -268,7 +274,7 @@ impl Plan {
                 self.forged = Chance::NEVER;
             }
             match ambient {
-                Ambient::Clocks => self.clocks.fill(crate::clock::TRUE_RATE),
+                Ambient::Clocks => self.clocks.fill(TRUE_RATE),
                 Ambient::Members => self.acts.retain(|act| *act != Act::Change),
                 Ambient::Operator => self.acts.clear(),
                 Ambient::Loss
@@ -341,6 +347,20 @@ impl Weather {
     }
 }
 
+/// Clocks and their faults are such as a lease can rely on: all run within the bound, and none jumps.
+fn keep_drift_within(lease: Lease, clocks: &mut [u64], faults: &mut Vec<Planned>, dice: &mut Dice) {
+    let most = TRUE_RATE / 100 * u64::from(lease.max_clock_drift_percent);
+    let mut within = || TRUE_RATE + dice.below(most);
+    clocks.iter_mut().for_each(|rate| *rate = within());
+    let jumps = |fault: &Fault| matches!(fault, Fault::ClockJump(..) | Fault::ClockSetBack(..));
+    faults.retain(|planned| !jumps(&planned.fault));
+    for planned in faults {
+        if let Fault::Drift(_, rate) = &mut planned.fault {
+            *rate = within();
+        }
+    }
+}
+
 /// Settings: often the defaults, often such that every limit is reached.
 fn config(dice: &mut Dice) -> Config {
     let election_timeout = Duration::from_millis(dice.pick(&[100, 150, 150, 300, 1000]));
@@ -363,6 +383,11 @@ fn config(dice: &mut Dice) -> Config {
         max_apply_bytes: dice.pick(&[1, 400, 1 << 20]),
         max_uncommitted_bytes: dice.pick(&[200, 1000, 64 << 20]),
         recent_entries_bytes: dice.pick(&[0, 300, 3000, 16 << 20]),
+        election_priority: if dice.below(16) == 0 {
+            1 + dice.below(10) as u8
+        } else {
+            MAX_PRIORITY
+        },
         ..config
     }
 }

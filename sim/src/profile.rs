@@ -106,7 +106,7 @@ impl Profile {
 
     /// What an operator does.
     pub(crate) fn acts(self, nodes: usize, dice: &mut Dice) -> Vec<Act> {
-        let all = [Act::Configure]; // TEMP
+        let all = [Act::Transfer, Act::Elect, Act::Configure]; // TEMP
         let busy = match self {
             Profile::Members => true,
             Profile::Calm | Profile::Permanent | Profile::Storm => dice.below(2) == 0,

@@ -371,7 +371,20 @@ impl<W: Workload> World<W> {
         let deadlines = (deadline, running.raft.deadline());
         self.counts.steps += 1;
         self.note_step(at, &after, events, effects.len());
-        let step = Step { at, now, before, after, is_voter, deadlines, events, effects: &effects };
+        let clocks: Vec<Time> = self.servers.iter().map(|s| s.clock.show(self.now)).collect();
+        let clocks = &clocks[..];
+        let effects_of = &effects[..];
+        let step = Step {
+            at,
+            now,
+            before,
+            after,
+            is_voter,
+            clocks,
+            deadlines,
+            events,
+            effects: effects_of,
+        };
         self.show_step(&step);
         self.note_reads(at, &step);
         self.laws.after_step(&step, &mut self.shadows, &mut self.coverage)?;

@@ -7,7 +7,7 @@ use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::NodeId;
+use actix_raft_core::types::{NodeId, Time};
 
 use super::memory::Life;
 use super::{Broken, Laws, Step, law, quorums};
@@ -38,14 +38,17 @@ impl Laws {
         let waits = |role| matches!(role, RoleName::Follower | RoleName::NonVoter);
         // Alone in its cluster, a server stands as soon as that is formed.
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
+        let told = self.is_told_to_stand(step);
+        let asked = step.events.iter().any(|event| matches!(event, Event::TriggerElection { .. }));
         law!(
-            fired || forms || !waits(before.role) || waits(after.role),
+            fired || forms || told || asked || !waits(before.role) || waits(after.role),
             "a follower stands when its patience ends, not before (§5.2)",
             "{before} became {after}"
         );
         let enters = matches!(after.role, RoleName::Candidate | RoleName::Leader)
             && after.current_term > before.current_term;
-        if self.config(step).pre_vote && enters {
+        // Whom its leader has told to stand asks nobody first (diss. §3.10).
+        if self.config(step).pre_vote && enters && !told {
             let granted = &self.lives[step.at].granted;
             law!(
                 self.is_quorum(|id| id == after.id || granted.contains(&id)),
@@ -54,7 +57,7 @@ impl Laws {
             );
         }
         let is = |status: &Status| (status.role, status.current_term);
-        if is_candidate(after.role) && (is(before) != is(after) || fired) {
+        if is_candidate(after.role) && is(before) != is(after) {
             self.lives[step.at].forget_ballot();
         }
         self.gives_up(step)
@@ -145,8 +148,8 @@ impl Laws {
             && before.leader.is_none();
         let is_free = request.term > before.current_term || first;
         let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
-        let excused =
-            self.config(step).check_quorum && is_led && request.kind != VoteKind::Transfer;
+        let is_bound = (self.config(step).check_quorum && is_led) || self.keeps_promise(step);
+        let excused = is_bound && request.kind != VoteKind::Transfer;
         if !is_free || excused || request.last_log < before.last_log {
             return Ok(());
         }
@@ -170,6 +173,30 @@ impl Laws {
             request
         );
         Ok(())
+    }
+
+    /// Whether the leader that a server follows tells it to stand.
+    fn is_told_to_stand(&self, step: &Step<'_>) -> bool {
+        let known = self.leaders.get(&step.before.current_term);
+        step.events.iter().any(|event| match event {
+            Event::Receive(Message {
+                from, body: MessageBody::TimeoutNowRequest(request), ..
+            }) => {
+                // What is heard before it in the same step may have told of the term.
+                request.term >= step.before.current_term
+                    && (known == Some(from) || self.leaders.get(&request.term) == Some(from))
+            }
+            _ => false,
+        })
+    }
+
+    /// Where leases are on, whether a leader may rely on it that this server votes for nobody else:
+    /// it was heard within an election timeout, or may have been before a restart (diss. §6.4.1).
+    pub(super) fn keeps_promise(&self, step: &Step<'_>) -> bool {
+        let (life, config) = (&self.lives[step.at], self.config(step));
+        let lately = |since: Time| step.now.since(since) < config.election_timeout;
+        let heard = life.heard.is_some_and(|(_, _, at)| lately(at));
+        config.lease.is_some() && (heard || life.since.is_some_and(lately))
     }
 
     /// Whether a server has heard the leader of its term, and not the one who asks, within the

@@ -52,11 +52,18 @@ impl Laws {
         if !is_last(self.in_force.last()) {
             self.in_force.push(Arc::clone(membership));
         }
-        let recent = &mut self.lives[at].recent;
-        if !is_last(recent.back()) {
-            recent.push_back(Arc::clone(membership));
-            if recent.len() > REMEMBERED {
-                recent.pop_front();
+        let life = &mut self.lives[at];
+        if !is_last(life.recent.back()) {
+            // One that comes back is a new one.
+            let before = life.recent.back();
+            let is_new = |id: &NodeId| before.is_some_and(|before| before.address(*id).is_none());
+            for id in membership.members().keys().filter(|id| is_new(id)) {
+                life.matched.remove(id);
+                life.asked.remove(id);
+            }
+            life.recent.push_back(Arc::clone(membership));
+            if life.recent.len() > REMEMBERED {
+                life.recent.pop_front();
             }
         }
     }
@@ -64,6 +71,11 @@ impl Laws {
     /// Whether these are a quorum of a configuration that was in force in this step.
     pub(super) fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
         self.in_force.iter().any(|membership| is_quorum(membership, &holds))
+    }
+
+    /// Whether a server was a member all through this step.
+    pub(super) fn is_member(&self, id: NodeId) -> bool {
+        self.in_force.iter().all(|membership| membership.address(id).is_some())
     }
 
     /// Those who have a vote and for whom `holds` is true, as the step ends.

@@ -282,6 +282,10 @@ impl Laws {
             Ok(()) => stands && before.role != RoleName::Leader,
             Err(ElectionError::AlreadyLeader) => before.role == RoleName::Leader,
             Err(ElectionError::NotAVoter) => before.role != RoleName::Leader,
+            Err(ElectionError::LeaderHeard { leader }) => {
+                leader == before.leader
+                    && (self.lives[step.at].heard.is_some() || self.keeps_promise(step))
+            }
         };
         law!(is_true, TRUE_LAW, "{before} became {after}, and answers {result:?}");
         Ok(())

@@ -44,6 +44,7 @@ impl Laws {
         coverage.note(Situation::LeaderElected);
         let life = &mut self.lives[step.at];
         life.leads_since = step.now;
+        life.told_to_stand = false;
         life.contacts.clear();
         life.in_flight.clear();
         life.spoken.clear();
@@ -86,7 +87,10 @@ impl Laws {
             after.id
         );
         let term_starts = shadow.live.stored().term_starts;
-        self.leader_logs.insert(term, LeaderLog { term_starts, last: last.index });
+        self.leader_logs.insert(
+            term,
+            LeaderLog { purged: shadow.live.purged(), term_starts, last: last.index },
+        );
         Ok(())
     }
 }

@@ -63,16 +63,39 @@ impl Laws {
                     self.votes_for(from, response.term, to)
                 }
             },
-            MessageBody::InstallSnapshotRequest(_)
-            | MessageBody::InstallSnapshotResponse(_)
-            | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => {
+            MessageBody::TimeoutNowRequest(request) => {
+                law!(current_term >= request.term, TERM_LAW, "{from}: {}", message.body);
+                self.tells_to_stand(step, to, shadow)
+            }
+            MessageBody::ReadIndexRequest(_) => Ok(()),
+            MessageBody::ReadIndexResponse(_) => Ok(()),
+            MessageBody::InstallSnapshotRequest(_) | MessageBody::InstallSnapshotResponse(_) => {
                 let term = message.body.term();
                 law!(current_term >= term, TERM_LAW, "{from}: {}", message.body);
                 Ok(())
             }
         }
+    }
+
+    /// A leader tells a voter to stand that has all its log (diss. §3.10).
+    fn tells_to_stand(
+        &mut self,
+        step: &Step<'_>,
+        to: NodeId,
+        shadow: &Shadow,
+    ) -> Result<(), Broken> {
+        let led = step.before.role == RoleName::Leader || step.after.role == RoleName::Leader;
+        law!(led, "only leaders hand over (diss. §3.10)", "{} tells {to} to stand", shadow.id);
+        self.lives[step.at].told_to_stand = true;
+        let matched = self.lives[step.at].matched.get(&to).copied().unwrap_or_default();
+        let asked = step.after.transferring_to == Some(to);
+        law!(
+            !asked || matched >= shadow.live.last().index,
+            "who is told to stand has all of the log (diss. §3.10)",
+            "{} tells {to} to stand, which is known to have the log up to {matched}",
+            step.after
+        );
+        Ok(())
     }
 
     fn append_request(
@@ -204,11 +227,14 @@ impl Laws {
         let law = "what is acknowledged is on disk, and is the leader's (§5.3)";
         let held = shadow.durable.term_at(match_index);
         law!(
-            held.is_some() && held == shadow.live.term_at(match_index),
+            (held.is_some() && held == shadow.live.term_at(match_index))
+                || match_index <= shadow.durable.purged(),
             law,
             "{id} acknowledges {match_index}, and has term {held:?} there on its disk"
         );
-        if let Some(leader) = self.leader_logs.get(&term) {
+        if let Some(leader) = self.leader_logs.get(&term).filter(|log| match_index > log.purged)
+            && held.is_some()
+        {
             law!(
                 leader.term_at(match_index) == held,
                 law,

@@ -187,6 +187,7 @@ impl<W: Workload> World<W> {
         for at in &up {
             self.laws.formers_are_answered(*at)?;
             self.laws.operators_are_answered(*at)?;
+            self.laws.readers_are_answered(*at)?;
         }
         up.retain(|at| self.is_member(*at));
         let law = "all replicas end equal (§5.3)";
