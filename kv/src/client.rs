@@ -7,6 +7,8 @@
 //!                       hangs up        perhaps done: the caller is told, nothing is sent again
 //! ```
 
+pub(crate) mod admin;
+pub(crate) mod download;
 pub(crate) mod endpoint;
 pub(crate) mod errors;
 mod exchange;
@@ -62,6 +64,8 @@ pub(crate) enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consistency {
     Linearizable,
+    /// As fresh, if clocks are as good as the servers' settings say.
+    Lease,
     /// Whatever the server that is asked has applied.
     Local,
 }

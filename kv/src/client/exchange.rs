@@ -98,6 +98,7 @@ pub(super) fn exchange(
 ) -> Exchange {
     let query = match request.consistency {
         Consistency::Linearizable => "",
+        Consistency::Lease => "?consistency=lease",
         Consistency::Local => "?consistency=local",
     };
     let url = endpoint.key_url(&request.key) + query;
@@ -115,6 +116,22 @@ pub(super) fn exchange(
     };
     match sent {
         Ok(sent) => received(sent, request.method == Method::GET),
+        Err(error) => Exchange::NotSent { reason: error.to_string() },
+    }
+}
+
+/// Sends JSON to a path.
+pub(super) fn post(
+    agent: &Agent,
+    endpoint: &Endpoint,
+    path: &str,
+    body: &serde_json::Value,
+    time: Duration,
+) -> Exchange {
+    let builder = http::Request::post(endpoint.url(path));
+    let builder = builder.header("content-type", "application/json");
+    match builder.body(body.to_string()) {
+        Ok(request) => received(send(agent, request, time), true),
         Err(error) => Exchange::NotSent { reason: error.to_string() },
     }
 }
@@ -164,6 +181,13 @@ fn received(sent: Result<Response<Body>, ureq::Error>, is_read: bool) -> Exchang
         }
         Err(error) => Exchange::NoAnswer { reason: format!("the answer broke off: {error}") },
     }
+}
+
+/// What an answer that is no success says.
+pub(super) fn failure(response: &mut Response<Body>) -> String {
+    let status = response.status().as_u16();
+    let body = read_body(response).unwrap_or_default();
+    Answer { status, version: None, body }.reason()
 }
 
 fn read_body(response: &mut Response<Body>) -> io::Result<Vec<u8>> {
