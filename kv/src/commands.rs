@@ -92,7 +92,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             WriteError::NotFound { .. } => 3,
             WriteError::PreconditionFailed { .. } => 4,
             WriteError::Unavailable(_) => 5,
-            WriteError::OutcomeUnknown { .. } => 6,
+            WriteError::OutcomeUnknown { .. } | WriteError::UnknownAfterRetries(_) => 6,
             WriteError::Refused(_) => 1,
         };
     }
