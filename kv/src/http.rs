@@ -10,8 +10,13 @@
 //!
 //! An error is exact about the outcome: 503 means certainly not done, 504 perhaps done.
 
+use std::sync::atomic::Ordering;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CONTENT_TYPE, ETAG};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::middleware::Next;
 use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use base64::Engine;
@@ -46,6 +51,19 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
                 .default_service(web::to(wrong_method)),
         )
         .default_service(web::to(no_such_path));
+}
+
+/// While this server drains, each answer is the last on its connection.
+pub(crate) async fn drained(
+    server: Data<Server>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut response = next.call(request).await?;
+    if server.draining.load(Ordering::Relaxed) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]
@@ -150,6 +168,9 @@ async fn ready(server: Data<Server>) -> HttpResponse {
         (stop_reason(metrics.as_ref()), metrics.as_ref().and_then(|metrics| metrics.leader))
     };
     match (stopped, leader) {
+        _ if server.draining.load(Ordering::Relaxed) => {
+            unavailable(&server, "stopping", "this server is about to stop")
+        }
         (None, Some(_)) => HttpResponse::Ok().body("ok\n"),
         (None, None) => unavailable(&server, "no_leader", "this server knows of no leader"),
         (Some(reason), _) => unavailable(&server, "stopping", &reason),

@@ -6,6 +6,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) metrics: watch::Receiver<Option<RaftMetrics>>,
     pub(crate) network: TcpNetwork,
     pub(crate) settings: Arc<Settings>,
+    /// Whether this server is about to stop, and its clients are asked to go elsewhere.
+    pub(crate) draining: Arc<AtomicBool>,
 }
 
 /// A pause before a request is tried again where nothing tells when to.

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::tcp::{OnRequest, TcpNetwork, TransportConfig};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,6 +61,8 @@ pub(crate) struct ServeArgs {
     stop_with_stdin: bool,
 }
 
+/// How long clients are still answered at a stop, each answer telling them to connect elsewhere.
+const DRAIN: Duration = Duration::from_millis(500);
 /// How long requests in progress may take to finish at a stop, in seconds.
 const GRACE_SECONDS: u64 = 5;
 
@@ -100,7 +104,8 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     options.metrics = Some(MetricsWatch(shown).start().recipient());
     let raft = Raft::start(options).await?;
     network.attach(&raft);
-    let server = Server { raft, store, metrics, network, settings: Arc::new(settings) };
+    let (settings, draining) = (Arc::new(settings), Arc::default());
+    let server = Server { raft, store, metrics, network, settings, draining };
     // Empty until now.
     let _ = door.set(server.clone());
 
@@ -110,6 +115,9 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     info!("ready: {voters}, id {id}, clients at http://{}, peers at {}", args.http, args.listen);
 
     let stopped = wait_for_end(server.metrics.clone(), args.stop_with_stdin).await;
+    if stopped.is_ok() {
+        drain(&server).await;
+    }
     http.stop(true).await;
     server.raft.shutdown().await;
     server.network.transport().shutdown().await;
@@ -120,6 +128,18 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         }
         Err(reason) => Err(anyhow!("this server can't go on: {reason}")),
     }
+}
+
+/// Hands leadership over and sends the clients elsewhere, while this server still answers them: so a
+/// planned stop costs nobody a request.
+async fn drain(server: &Server) {
+    server.draining.store(true, Ordering::Relaxed);
+    let leads = server.metrics.borrow().as_ref().is_some_and(RaftMetrics::is_leader);
+    if leads && let Err(error) = server.raft.transfer_leadership(None).await {
+        // The others will elect a leader when they miss this one.
+        info!("leadership is not handed over: {error}");
+    }
+    tokio::time::sleep(DRAIN).await;
 }
 
 /// Where the others reach this server, if that was said.
@@ -141,7 +161,10 @@ fn answer_peers(door: &Arc<OnceLock<Server>>) -> OnRequest {
 fn start_http(server: &Server, listener: TcpListener) -> anyhow::Result<ServerHandle> {
     let data = Data::new(server.clone());
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4));
-    let http = HttpServer::new(move || App::new().app_data(data.clone()).configure(http::routes))
+    let app = move || {
+        App::new().app_data(data.clone()).wrap(from_fn(http::drained)).configure(http::routes)
+    };
+    let http = HttpServer::new(app)
         .workers(workers)
         .shutdown_timeout(GRACE_SECONDS)
         .disable_signals()
