@@ -5,9 +5,16 @@
 //!   POST /v1/snapshot, /v1/purge, /v1/elect, /v1/config   of the server that is asked
 //! ```
 
-use actix_raft::admin::{ChangeAnswer, MemberChange};
+use actix_raft::admin::{
+    self, ChangeAnswer, Changed, ConfigChangeError, MemberChange, TransferLeadershipError,
+};
+use actix_raft::client::Client;
 use actix_raft::messages::{Address, Index, NodeId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command::{Administered, Answer, Failed, Failure};
+use crate::state::KvState;
 
 /// What only the leader does, as a follower forwards it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -97,6 +104,74 @@ impl From<AnswerAt> for ChangeAnswer {
             AnswerAt::Final => ChangeAnswer::Final,
         }
     }
+}
+
+/// Does what an operator wants, on the leader.
+pub(crate) async fn administer_here(raft: &Client<KvState>, command: &str) -> Answer {
+    match serde_json::from_str(command) {
+        Ok(LeaderCommand::ChangeMembers(change)) => change_members(raft, &change).await,
+        Ok(LeaderCommand::Transfer(transfer)) => hand_over(raft, &transfer).await,
+        Err(error) => Failed::new(Failure::BadRequest, error.to_string()).into(),
+    }
+}
+
+async fn change_members(raft: &Client<KvState>, change: &ChangeMembers) -> Answer {
+    let asked = admin::ChangeMembers {
+        changes: change.changes(),
+        answer: change.answer.into(),
+        expected: change.expected(),
+    };
+    let error = match raft.change_members(asked).await {
+        Ok(Changed::Joint { index }) => {
+            return administered(200, &json!({ "state": "joint", "index": index.0 }));
+        }
+        Ok(Changed::Final { index }) => {
+            return administered(200, &json!({ "state": "final", "index": index.0 }));
+        }
+        Err(error) => error,
+    };
+    let code = match &error {
+        ConfigChangeError::NotLeader { .. } => return failed(Failure::NoLeader, &error),
+        ConfigChangeError::Stopped { .. } => return failed(Failure::Stopping, &error),
+        ConfigChangeError::OutcomeUnknown { .. } => return failed(Failure::OutcomeUnknown, &error),
+        ConfigChangeError::Noop => "noop",
+        ConfigChangeError::InoperableConfig(_) => "inoperable",
+        ConfigChangeError::AnotherChange => "another_change",
+        ConfigChangeError::OtherConfiguration { .. } => "other_configuration",
+        ConfigChangeError::NotAMember(_) => "not_a_member",
+        ConfigChangeError::Contradiction(_) => "contradiction",
+        ConfigChangeError::NotCaughtUp(_) => "not_caught_up",
+        ConfigChangeError::TakenBack => "taken_back",
+    };
+    refused(code, &error)
+}
+
+async fn hand_over(raft: &Client<KvState>, transfer: &Transfer) -> Answer {
+    let error = match raft.transfer_leadership(transfer.to.map(NodeId)).await {
+        Ok(leader) => return administered(200, &json!({ "leader": leader.0 })),
+        Err(error) => error,
+    };
+    let code = match &error {
+        TransferLeadershipError::NotLeader { .. } => return failed(Failure::NoLeader, &error),
+        TransferLeadershipError::Stopped { .. } => return failed(Failure::Stopping, &error),
+        TransferLeadershipError::NotAVoter(_) => "not_a_voter",
+        TransferLeadershipError::NoTarget => "no_target",
+        TransferLeadershipError::TimedOut(_) => "timed_out",
+        TransferLeadershipError::Replaced(_) => "replaced",
+    };
+    refused(code, &error)
+}
+
+fn administered(status: u32, body: &Value) -> Answer {
+    Answer::Administered(Administered { status, body: body.to_string() })
+}
+
+fn refused(code: &str, error: &impl ToString) -> Answer {
+    administered(409, &json!({ "error": code, "message": error.to_string(), "leader": null }))
+}
+
+fn failed(failure: Failure, error: &impl ToString) -> Answer {
+    Failed::new(failure, error.to_string()).into()
 }
 
 #[cfg(test)]
