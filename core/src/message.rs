@@ -63,7 +63,8 @@ pub struct AppendEntriesRequest {
     /// The leader's count of rounds, named again in the response: by it a leader knows that a
     /// majority still followed it after a read arrived (diss. §6.4).
     pub round: u64,
-    /// The follower's disk as the leader knows it.
+    /// The follower's disk, if the leader vouches for it: all that the follower may have promised on
+    /// another is in the leader's log (see [`trust`](crate::trust)).
     pub disk: DiskId,
 }
 
@@ -76,6 +77,11 @@ pub struct AppendEntriesResponse {
     pub round: u64,
     /// The follower's disk: if it is another than before, what was acknowledged before is gone.
     pub disk: DiskId,
+    /// Whether the follower may vote; if not, it does not count either before the leader vouches
+    /// for its disk.
+    pub trusted: bool,
+    /// Whether the follower's disk is short of room: it stores no commands until there is more.
+    pub disk_is_full: bool,
     /// What the follower found.
     pub outcome: AppendOutcome,
 }
@@ -109,6 +115,8 @@ pub struct VoteRequest {
     pub kind: VoteKind,
     /// The asker's count of ballots, named again in the response.
     pub round: u64,
+    /// The voter's disk, if the asker's log says that the cluster was formed with it.
+    pub disk: DiskId,
 }
 
 /// What a candidate asks for.
@@ -133,6 +141,8 @@ pub struct VoteResponse {
     pub kind: VoteKind,
     /// The request's round.
     pub round: u64,
+    /// The voter's disk.
+    pub disk: DiskId,
     /// Whether the candidate received the vote.
     pub vote_granted: bool,
     /// Why not; `None` if it did.
@@ -150,7 +160,7 @@ pub enum VoteRefusal {
     AlreadyVoted,
     /// The candidate's log lacks what the voter's has (§5.4.1).
     LogBehind,
-    /// The voter lost its disk and may have forgotten what it promised.
+    /// The voter's disk is new: it may have forgotten what it promised on one that it lost.
     Untrusted,
 }
 
