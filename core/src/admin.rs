@@ -94,6 +94,10 @@ pub enum ChangeError {
     /// before.
     #[error("node {0} is not heard and did not catch up")]
     NotCaughtUp(NodeId),
+    /// A later request took the change back while a new voter was still catching up. The members are
+    /// what they were before.
+    #[error("a later request took the change back")]
+    TakenBack,
     /// Leadership was lost on the way. If an entry of the change was stored by enough servers, the
     /// next leader will finish it; else nothing of it will remain. The members tell.
     #[error("leadership was lost before the change was committed")]

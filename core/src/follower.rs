@@ -80,7 +80,7 @@ impl Follower {
             node.commit(node.commit_index.max(request.leader_commit.min(last)));
         }
         // After the entries: among them may be the configuration that gives this server its vote.
-        self.deadline = node.is_voter().then(|| node.election_deadline());
+        self.deadline = node.may_stand().then(|| node.election_deadline());
     }
 
     /// "If an existing entry conflicts with a new one (same index but different terms), delete the

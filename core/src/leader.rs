@@ -1,5 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
+pub(crate) mod change;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -8,7 +10,9 @@ use bytes::Bytes;
 use crate::effect::{Effect, ProposeError, ReadError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::{LogReader, ReadId};
+use crate::leader::change::Changes;
 use crate::log::Found;
+use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
@@ -27,6 +31,7 @@ pub(crate) struct Leader {
     heartbeat_at: Time,
     check_quorum_at: Time,
     reads: Reads,
+    changes: Changes,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -48,9 +53,11 @@ impl Leader {
             heartbeat_at: node.now,
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
+            changes: Changes::default(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
+        leader.see_off_found(node);
         // Servers that were not told of the cluster learn its first configuration from the log.
         let first = match node.membership() {
             Some((Index::ZERO, membership)) if last == Index::ZERO => {
@@ -76,6 +83,9 @@ impl Leader {
         self.uncommitted.push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
         self.uncommitted_bytes += bytes;
         node.append(&entries, 0);
+        if entries.iter().any(|entry| matches!(entry.payload, EntryPayload::ConfigChange(_))) {
+            self.follow_members(node);
+        }
         first
     }
 
@@ -185,14 +195,18 @@ impl Leader {
     fn heard_by_quorum(&self, node: &Node) -> Time {
         let heard = |id| match self.progress.get(&id) {
             Some(progress) => progress.last_contact,
-            None => node.now,
+            None if id == node.id => node.now,
+            None => Time::default(),
         };
         node.membership().map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
     }
 
-    /// Ends a step: commits what a majority has, and sends what followers lack.
-    pub(crate) fn finish_step(&mut self, node: &mut Node) {
+    /// Ends a step: commits what a majority has, and sends what followers lack. Returns whether
+    /// this server leads on.
+    #[must_use]
+    pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
         self.commit(node);
+        self.change(node);
         let may_read =
             node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
         let confirmed_by = self.round + u64::from(!is_planted(Mutant::ReadByEarlierRound));
@@ -207,6 +221,8 @@ impl Leader {
         }
         self.replicate(node);
         self.confirm_reads(node);
+        self.see_off(node);
+        !self.leaves_office(node)
     }
 
     /// "If there exists an N such that N > commitIndex, a majority of matchIndex[i] >= N, and
@@ -227,6 +243,10 @@ impl Leader {
             membership.reached_by_too_few(stored)
         } else if is_planted(Mutant::CommitsByNonVoters) {
             membership.with_all_voting().reached_by_quorum(stored)
+        } else if is_planted(Mutant::CommitsByNewVoters) {
+            membership.without_goal().reached_by_quorum(stored)
+        } else if is_planted(Mutant::RemovedLeaderCounts) {
+            membership.with_voter(node.id).reached_by_quorum(stored)
         } else {
             membership.reached_by_quorum(stored)
         };
@@ -247,6 +267,11 @@ impl Leader {
     /// "If last log index >= nextIndex for a follower: send AppendEntries RPC with log entries
     /// starting at nextIndex" (Figure 2), as far as the window allows.
     fn replicate(&mut self, node: &mut Node) {
+        let is_member = |(_, members): &(_, Arc<Membership>)| members.address(node.id).is_some();
+        if is_planted(Mutant::RemovedLeaderFallsSilent) && !node.membership().is_some_and(is_member)
+        {
+            return;
+        }
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
@@ -278,7 +303,8 @@ impl Leader {
     fn confirm_reads(&mut self, node: &mut Node) {
         let confirmed = |id| match self.progress.get(&id) {
             Some(progress) => progress.round,
-            None => self.round,
+            None if id == node.id => self.round,
+            None => 0,
         };
         let round = node.membership().map(|(_, members)| {
             if is_planted(Mutant::ReadWithoutRound) {
@@ -302,6 +328,7 @@ impl Leader {
         if is_planted(Mutant::ReadsForgotten) {
             return;
         }
+        self.abandon_changes(node, leader);
         for id in self.reads.drain() {
             node.effect(Effect::ReadRefused { id, error: ReadError::NotLeader { leader } });
         }

@@ -143,6 +143,33 @@ mutants! {
     AppliesTwiceAfterRestart, "applies-twice-after-restart",
         "The last applied entry is applied again after a restart", "etcd 13766";
 
+    // Changes of members.
+    ElectedByUnion, "elected-by-union",
+        "While joint, a majority of all voters together elects a leader", "CCF 3948";
+    CommitsByNewVoters, "commits-by-new-voters",
+        "While joint, a majority of the new voters alone commits an entry", "a break of §6";
+    JointSkipped, "joint-skipped",
+        "The new configuration follows the old one without a joint one between them",
+        "a break of §6";
+    ChangeBeforeOwnCommit, "change-before-own-commit",
+        "A new leader takes the configuration that it finds in its log for committed",
+        "raft-dev 2015; copycat 23, braft 182, sorock 60";
+    SecondChangeAccepted, "second-change-accepted",
+        "A change begins while another is under way", "a break of §6";
+    ChangeForgottenByNextLeader, "change-forgotten-by-next-leader",
+        "A new leader does not go on with the change that it finds half done",
+        "as in openraft t99_new_leader_auto_commit_uniform_config";
+    PromotedUnready, "promoted-unready",
+        "A new voter gets its vote before it has caught up", "a break of §6";
+    ConfigurationNotRolledBack, "configuration-not-rolled-back",
+        "A configuration stays in force when its entry is truncated", "canonical baa8f52";
+    RemovedLeaderCounts, "removed-leader-counts",
+        "A leader that is being removed counts itself in the new majority", "a break of §6";
+    RemovedLeaderFallsSilent, "removed-leader-falls-silent",
+        "A leader that is being removed sends no more entries", "canonical 7b500ab";
+    RemovedServerStands, "removed-server-stands",
+        "A server that knows that it was removed stands for election", "LogCabin 56";
+
     // Clients.
     ReadWithoutRound, "read-without-round",
         "A leader serves reads without asking whether it still leads",

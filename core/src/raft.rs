@@ -76,7 +76,7 @@ impl Raft {
         now: Time,
     ) -> Raft {
         let mut node = Node::new(id, group, config, stored, now);
-        let deadline = node.is_voter().then(|| node.election_deadline());
+        let deadline = node.may_stand().then(|| node.election_deadline());
         Raft { node, role: Role::Follower(Follower::new(None, deadline)), trace: None }
     }
 
@@ -109,7 +109,11 @@ impl Raft {
         match &mut self.role {
             Role::Follower(follower) => follower.acknowledge(&mut self.node),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
-            Role::Leader(leader) => leader.finish_step(&mut self.node),
+            Role::Leader(leader) => {
+                if !leader.finish_step(&mut self.node) {
+                    self.become_follower(None);
+                }
+            }
         }
         self.node.finish_step()
     }
@@ -197,7 +201,7 @@ impl Raft {
             }
             Event::Read { id, consistency } => self.on_read(id, consistency),
             Event::ChangeMembers { id, changes, expected, answer } => {
-                self.on_change_members(id, &changes, expected, answer);
+                self.on_change_members(id, changes, expected, answer);
             }
             Event::TransferLeadership { id, to } => self.on_transfer_leadership(id, to),
             Event::TriggerElection { id } => self.on_trigger_election(id),
@@ -274,7 +278,7 @@ impl Raft {
     }
 
     fn campaign(&mut self) {
-        if !self.node.is_voter() {
+        if !self.node.may_stand() {
             return self.become_follower(None);
         }
         if self.node.config.pre_vote {
@@ -305,8 +309,8 @@ impl Raft {
         }
         let deadline = match &self.role {
             // Another's candidacy is no reason to wait longer for a leader.
-            Role::Follower(follower) => follower.deadline,
-            _ => self.node.is_voter().then(|| self.node.election_deadline()),
+            Role::Follower(follower) => follower.deadline.filter(|_| self.node.may_stand()),
+            _ => self.node.may_stand().then(|| self.node.election_deadline()),
         };
         let mut follower = Follower::new(leader, deadline);
         if is_planted(Mutant::AckOutlivesTerm)

@@ -184,7 +184,8 @@ impl Raft {
             match &mut self.role {
                 Role::Follower(follower) => {
                     // A granted vote is a reason to wait (Figure 2), for those who could stand.
-                    follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
+                    follower.deadline =
+                        self.node.may_stand().then(|| self.node.election_deadline());
                 }
                 Role::PreCandidate(_) => self.become_follower(None),
                 Role::Candidate(_) | Role::Leader(_) => {}

@@ -1,4 +1,4 @@
-//! The sentences of the Raft paper, each as a test: §5.1 to §5.4, §8, and what the dissertation
+//! The sentences of the Raft paper, each as a test: §5.1 to §5.4, §6, §8, and what the dissertation
 //! adds about pre-votes, check-quorum and reads.
 //!
 //! A test's name is the behaviour; its comment names the section and the number in our list of
@@ -13,9 +13,13 @@ mod election;
 mod flow;
 mod formation;
 mod hostile;
+mod joint;
 mod leadership;
+mod membership;
+mod membership_chaos;
 mod pre_vote;
 mod reads;
+mod removal;
 mod replication;
 mod restart;
 mod terms;
