@@ -1,6 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod disks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::effect::{Effect, ProposeError, ReadError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::{LogReader, ReadId};
 use crate::leader::change::Changes;
+use crate::leader::disks::hear_disk;
 use crate::log::Found;
 use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
@@ -32,6 +34,8 @@ pub(crate) struct Leader {
     check_quorum_at: Time,
     reads: Reads,
     changes: Changes,
+    /// When this leader, whose disk is full, told another to stand.
+    offered_at: Option<Time>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -40,7 +44,7 @@ pub(crate) struct Leader {
 impl Leader {
     /// Takes office: "upon election: send initial empty AppendEntries RPCs to each server", and
     /// append an entry of the new term, with which those of earlier terms will be committed (§8).
-    pub(crate) fn new(node: &mut Node) -> Leader {
+    pub(crate) fn new(node: &mut Node, founders: BTreeMap<NodeId, DiskId>) -> Leader {
         if is_planted(Mutant::LeaderOverwritesLog) {
             node.roll_back();
         }
@@ -54,6 +58,7 @@ impl Leader {
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
             changes: Changes::default(),
+            offered_at: None,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
@@ -61,13 +66,15 @@ impl Leader {
         // Servers that were not told of the cluster learn its first configuration from the log.
         let first = match node.membership() {
             Some((Index::ZERO, membership)) if last == Index::ZERO => {
-                EntryPayload::ConfigChange(Arc::clone(membership))
+                let membership = Membership::clone(membership).founded_on(founders);
+                EntryPayload::ConfigChange(Arc::new(membership))
             }
             _ => EntryPayload::Blank,
         };
         if first != EntryPayload::Blank || !is_planted(Mutant::NoBlankEntry) {
             leader.append(node, [first]);
         }
+        leader.vouch_for_founders(node);
         leader
     }
 
@@ -95,6 +102,9 @@ impl Leader {
         node: &mut Node,
         commands: Vec<Bytes>,
     ) -> Result<Index, ProposeError> {
+        if node.disk_is_full {
+            return Err(ProposeError::DiskFull);
+        }
         if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
             return Err(ProposeError::Overloaded);
         }
@@ -115,6 +125,7 @@ impl Leader {
         from: NodeId,
         response: &AppendEntriesResponse,
     ) {
+        let last = node.log.last().index;
         let Some(progress) = self.progress.get_mut(&from) else {
             return;
         };
@@ -122,18 +133,26 @@ impl Leader {
             return node.violation(from, "answers a round that was never begun");
         }
         if let AppendOutcome::Matched { match_index } = response.outcome
-            && match_index > node.log.last().index
+            && match_index > last
         {
             return node.violation(from, "acknowledges entries that were never sent");
         }
+        let disk = (response.disk, response.trusted);
+        if !hear_disk(progress, disk, response.round, self.round, last.next()) {
+            return;
+        }
         progress.last_contact = node.now;
-        progress.round = progress.round.max(response.round);
+        progress.on_round(response.round);
+        progress.disk_is_full = response.disk_is_full;
         match response.outcome {
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
                 let agree = node.log.floor(hint).index;
                 progress.on_conflict(prev_log_index, agree);
             }
+        }
+        if progress.disk_is_full {
+            progress.on_full();
         }
     }
 
@@ -158,10 +177,9 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self, node: &Node) -> Time {
-        match node.config.check_quorum {
-            true => self.heartbeat_at.min(self.check_quorum_at),
-            false => self.heartbeat_at,
-        }
+        let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
+        let gives_up = node.disk_deadline();
+        check_quorum.into_iter().chain(gives_up).fold(self.heartbeat_at, Time::min)
     }
 
     /// Sends heartbeats when they are due. Returns whether a majority still follows.
@@ -185,7 +203,7 @@ impl Leader {
                 if let Pace::Probe { waiting } = &mut progress.pace {
                     *waiting = false;
                 }
-                send_append(node, *to, progress.next_index, Arc::new([]), self.round);
+                send_append(node, *to, progress, Arc::new([]), self.round);
             }
         }
         true
@@ -205,7 +223,9 @@ impl Leader {
     /// this server leads on.
     #[must_use]
     pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
+        self.append_proof(node);
         self.commit(node);
+        self.vouch(node);
         self.change(node);
         let may_read =
             node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
@@ -215,13 +235,14 @@ impl Leader {
             // Apart from entries, whose answers wait for the follower's disk.
             for to in node.other_voters() {
                 if let Some(progress) = self.progress.get(&to) {
-                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
+                    send_append(node, to, progress, Arc::new([]), self.round);
                 }
             }
         }
         self.replicate(node);
         self.confirm_reads(node);
         self.see_off(node);
+        self.offer_office(node);
         !self.leaves_office(node)
     }
 
@@ -232,7 +253,7 @@ impl Leader {
             return;
         };
         let stored = |id| match self.progress.get(&id) {
-            Some(progress) => progress.match_index,
+            Some(progress) => progress.counted_match(),
             None if id == node.id && is_planted(Mutant::LeaderCountsBeforeSave) => {
                 node.log.last().index
             }
@@ -276,16 +297,22 @@ impl Leader {
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
             let last = node.log.last().index;
+            if disks::is_kept_empty(progress, self.term_start) {
+                continue;
+            }
             while progress.next_index <= last && progress.may_send(&node.config) {
-                let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
+                let (first, max_bytes) =
+                    (progress.next_index, progress.max_append_bytes(&node.config));
                 let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
-                    Some(entries) => Found::InMemory(entries),
-                    None => node.log.entries(first, last, max_bytes),
+                    Some(entries) if !progress.disk_is_full => Found::InMemory(entries),
+                    _ => node.log.entries(first, last, max_bytes),
                 };
                 match found {
                     Found::InMemory(entries) => {
-                        shared = Some(Arc::clone(&entries));
+                        if !progress.disk_is_full {
+                            shared = Some(Arc::clone(&entries));
+                        }
                         send_entries(node, *to, progress, entries, self.round);
                     }
                     Found::OnDisk => {
@@ -346,11 +373,18 @@ fn send_entries(
         return;
     };
     let weight = entries.iter().map(Entry::weight).sum();
-    send_append(node, to, progress.next_index, entries, round);
+    send_append(node, to, progress, entries, round);
     progress.sent(last, weight);
 }
 
-fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
+fn send_append(
+    node: &mut Node,
+    to: NodeId,
+    progress: &Progress,
+    entries: Arc<[Entry]>,
+    round: u64,
+) {
+    let next = progress.next_index;
     // Without the term there is no honest request: the entry before is compacted, and only a
     // snapshot could help this follower.
     let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
@@ -363,7 +397,7 @@ fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, 
         entries,
         leader_commit: if hidden { Index::ZERO } else { node.commit_index },
         round,
-        disk: DiskId::UNKNOWN,
+        disk: progress.disk.vouched(),
     };
     node.send(to, MessageBody::AppendEntriesRequest(request));
 }

@@ -115,8 +115,8 @@ impl Membership {
         Membership { founders, ..self }
     }
 
-    /// The disks of the servers that formed the cluster, in its first configuration; empty in all
-    /// others.
+    /// The disks of the servers that formed the cluster, as far as they were told apart. Later
+    /// changes of the members keep them.
     #[must_use]
     pub fn founders(&self) -> &BTreeMap<NodeId, DiskId> {
         &self.founders
@@ -214,7 +214,10 @@ impl Membership {
         let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
         let goal = self.goal.as_ref().map_or(0, |goal| goal.weight());
         let founders = 16 * self.founders.len();
-        founders + addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>() + goal
+        founders
+            + addresses.sum::<usize>()
+            + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
+            + goal
     }
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {

@@ -322,7 +322,8 @@ impl Node {
     pub(crate) fn election_deadline(&mut self) -> Time {
         let patience = self.random.timeout(self.config.election_timeout);
         // Who has no room to lead lets others stand first.
-        let courtesy = if self.disk_is_full { self.config.election_timeout } else { Duration::ZERO };
+        let courtesy =
+            if self.disk_is_full { self.config.election_timeout } else { Duration::ZERO };
         self.now + patience + courtesy
     }
 

@@ -10,16 +10,19 @@
 //!     +---------------- hears a later term, or no majority any more ------------------+
 //! ```
 
+mod disk;
+mod explain;
 mod handover;
 mod members;
 mod reading;
 mod receive;
 mod snapshots;
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::candidate::{Candidate, Tally};
+use crate::candidate::{Candidate, Tally, Vote};
 use crate::config::Config;
 use crate::effect::{Effect, InitializeError, ProposeError};
 use crate::event::{Event, LogReader};
@@ -31,7 +34,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::random::Random;
 use crate::snapshot::Snapshot;
-use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
+use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 
@@ -39,6 +42,8 @@ use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 pub struct Raft {
     node: Node,
     role: Role,
+    /// What others answered when this server stood last. Nothing is decided by it.
+    last_ballot: Option<BTreeMap<NodeId, Vote>>,
     trace: Option<TraceHook>,
 }
 
@@ -53,7 +58,8 @@ enum Role {
 /// A twin that will do the same from here on; the trace hook stays with the original.
 impl Clone for Raft {
     fn clone(&self) -> Raft {
-        Raft { node: self.node.clone(), role: self.role.clone(), trace: None }
+        let (node, role) = (self.node.clone(), self.role.clone());
+        Raft { node, role, last_ballot: self.last_ballot.clone(), trace: None }
     }
 }
 
@@ -77,7 +83,8 @@ impl Raft {
     ) -> Raft {
         let mut node = Node::new(id, group, config, stored, now);
         let deadline = node.may_stand().then(|| node.election_deadline());
-        Raft { node, role: Role::Follower(Follower::new(None, deadline)), trace: None }
+        let role = Role::Follower(Follower::new(None, deadline));
+        Raft { node, role, last_ballot: None, trace: None }
     }
 
     /// Calls `hook` with one line after each event.
@@ -168,18 +175,6 @@ impl Raft {
         self.node.membership()
     }
 
-    /// The peers in this leader's eyes; none on a server that does not lead.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStatus> {
-        Vec::new()
-    }
-
-    /// Why there is no leader, or why a write waits, as far as this server knows.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        Explanation::default()
-    }
-
     fn leader(&self) -> Option<NodeId> {
         match &self.role {
             Role::Follower(follower) => follower.leader,
@@ -265,6 +260,9 @@ impl Raft {
         if self.deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
         }
+        if matches!(self.role, Role::Leader(_)) && self.gives_its_disk_up() {
+            return self.give_way();
+        }
         match &mut self.role {
             // "If election timeout elapses without receiving AppendEntries RPC from current leader
             // or granting vote to candidate: convert to candidate" (Figure 2).
@@ -278,8 +276,8 @@ impl Raft {
     }
 
     fn campaign(&mut self) {
-        if !self.node.may_stand() {
-            return self.become_follower(None);
+        if self.obstacle().is_some() {
+            return self.wait_again();
         }
         if self.node.config.pre_vote {
             self.become_pre_candidate();
@@ -306,6 +304,9 @@ impl Raft {
     fn become_follower(&mut self, leader: Option<NodeId>) {
         if let Role::Leader(old) = &mut self.role {
             old.step_down(&mut self.node, leader);
+        }
+        if let Role::PreCandidate(candidate) | Role::Candidate(candidate) = &self.role {
+            self.last_ballot = Some(candidate.answers());
         }
         let deadline = match &self.role {
             // Another's candidacy is no reason to wait longer for a leader.
@@ -345,7 +346,12 @@ impl Raft {
 
     fn become_leader(&mut self) {
         assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
-        let leader = Leader::new(&mut self.node);
+        let founders = match &self.role {
+            Role::Candidate(candidate) => candidate.disks_of_electors(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => BTreeMap::new(),
+        };
+        self.node.become_trusted(self.node.id);
+        let leader = Leader::new(&mut self.node, founders);
         self.role = Role::Leader(leader);
     }
 }

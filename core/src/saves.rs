@@ -1,9 +1,11 @@
-//! The saves under way, and for how long: a disk that hangs is told by the age of the oldest.
+//! Trouble with this server's disk: it hangs, which is told by the age of the oldest save under way;
+//! or it is full.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
+use crate::entry::{Entry, EntryPayload};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::stored::SaveId;
@@ -51,6 +53,17 @@ impl Node {
         self.saves.oldest().is_some()
             && self.disk_busy_for() >= self.config.election_timeout
             && !is_planted(Mutant::HungLeaderStays)
+    }
+
+    /// How many of these entries, from the first on, this server's disk has room for. What is left of
+    /// a full one is kept for what gets the cluster going: a new leader's first entry, and changes
+    /// of the members.
+    pub(crate) fn count_that_fit(&self, entries: &[Entry]) -> usize {
+        let is_small = |entry: &&Entry| match &entry.payload {
+            EntryPayload::Blank | EntryPayload::ConfigChange(_) => true,
+            EntryPayload::Normal(_) => !self.disk_is_full,
+        };
+        entries.iter().take_while(is_small).count()
     }
 
     /// When this server gives its disk up, as a leader that others could replace.

@@ -105,8 +105,7 @@ impl Node {
     /// Whether it allows this server to vote for a candidate with this log, who names this disk as
     /// the voter's.
     pub(crate) fn may_vote(&self, candidate: LogPosition, named: DiskId) -> bool {
-        let forms_cluster =
-            candidate == LogPosition::ZERO && self.log.last() == LogPosition::ZERO;
+        let forms_cluster = candidate == LogPosition::ZERO && self.log.last() == LogPosition::ZERO;
         self.is_trusted() || forms_cluster || named == self.disk
     }
 
@@ -129,8 +128,10 @@ pub(crate) struct FollowerDisk {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Standing {
-    /// The follower's answers count.
-    Counts,
+    /// The follower says that it is trusted.
+    Trusted,
+    /// This leader vouches for it, and it may not know yet.
+    Vouched,
     /// They don't before enough others have this entry, and the follower, too.
     Doubted { proof: Index },
     /// Enough others have it.
@@ -153,7 +154,7 @@ impl FollowerDisk {
     /// of the cluster, if it is one.
     pub(crate) fn new(founder: DiskId) -> FollowerDisk {
         let id = (founder != DiskId::UNKNOWN).then_some(founder);
-        FollowerDisk { id, since: 0, standing: Standing::Counts }
+        FollowerDisk { id, since: 0, standing: Standing::Vouched }
     }
 
     /// An answer came from this disk, which names a round of the leader, who is now in round `now`
@@ -168,7 +169,7 @@ impl FollowerDisk {
         match self.id {
             Some(believed) if believed == disk => {
                 if trusted {
-                    self.standing = Standing::Counts;
+                    self.standing = Standing::Trusted;
                 }
                 return Heard::Same;
             }
@@ -177,7 +178,7 @@ impl FollowerDisk {
             _ => {}
         }
         let standing = match trusted || is_planted(Mutant::NewDiskCountsAtOnce) {
-            true => Standing::Counts,
+            true => Standing::Trusted,
             false => Standing::Doubted { proof: next },
         };
         let heard = if self.id.is_some() { Heard::New } else { Heard::Same };
@@ -187,7 +188,12 @@ impl FollowerDisk {
 
     /// Whether the follower's answers count.
     pub(crate) fn counts(&self) -> bool {
-        self.standing == Standing::Counts
+        matches!(self.standing, Standing::Trusted | Standing::Vouched)
+    }
+
+    /// Whether the follower may vote, and be elected.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.standing == Standing::Trusted
     }
 
     /// The disk to name to the follower, if the leader vouches for it.
@@ -199,7 +205,7 @@ impl FollowerDisk {
     pub(crate) fn doubted_until(&self) -> Option<Index> {
         match self.standing {
             Standing::Doubted { proof } => Some(proof),
-            Standing::Proven { .. } | Standing::Counts => None,
+            Standing::Proven { .. } | Standing::Trusted | Standing::Vouched => None,
         }
     }
 
@@ -210,14 +216,12 @@ impl FollowerDisk {
         }
     }
 
-    /// The follower has all entries up to here. Returns whether its answers count from now on.
-    pub(crate) fn has(&mut self, match_index: Index) -> bool {
-        match self.standing {
-            Standing::Proven { proof } if match_index >= proof => {
-                self.standing = Standing::Counts;
-                true
-            }
-            _ => false,
+    /// The follower has all entries up to here.
+    pub(crate) fn has(&mut self, match_index: Index) {
+        if let Standing::Proven { proof } = self.standing
+            && match_index >= proof
+        {
+            self.standing = Standing::Vouched;
         }
     }
 }
