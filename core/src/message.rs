@@ -253,7 +253,16 @@ impl MessageBody {
 
     /// What is wrong with the message, whoever hears it; `None` if a correct server may say it.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
-        if self.term() == Term::ZERO || self.term() > LAST_TERM {
+        // Who never entered a term may still refuse a pre-vote.
+        let may_be_zero = matches!(
+            self,
+            MessageBody::VoteResponse(VoteResponse {
+                kind: VoteKind::PreVote,
+                vote_granted: false,
+                ..
+            })
+        );
+        if (self.term() == Term::ZERO && !may_be_zero) || self.term() > LAST_TERM {
             return Some("a term that no server is ever in");
         }
         let is_possible = match self {
