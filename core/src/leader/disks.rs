@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use super::Leader;
 use crate::entry::EntryPayload;
-use crate::message::{MessageBody, TimeoutNowRequest};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::status::{PaceName, PeerStatus};
@@ -46,11 +45,12 @@ impl Leader {
             next_index: peer.next_index,
             in_flight_bytes: match &peer.pace {
                 Pace::Replicate { bytes, .. } => *bytes,
-                Pace::Probe { .. } => 0,
+                Pace::Probe { .. } | Pace::Snapshot(_) => 0,
             },
             pace: match &peer.pace {
                 Pace::Replicate { .. } => PaceName::Replicate,
                 Pace::Probe { .. } => PaceName::Probe,
+                Pace::Snapshot(sending) => sending.status(),
             },
             last_contact: peer.last_contact,
             counts: peer.disk.counts(),
@@ -123,27 +123,15 @@ impl Leader {
         }
     }
 
-    /// This server's disk is full: it offers its office to a voter that has room and has all entries,
-    /// again after a while if that is not elected. Until then it goes on to lead, so that two full
-    /// servers don't hand the office to and fro.
-    pub(super) fn offer_office(&mut self, node: &mut Node) {
-        if !node.disk_is_full {
-            self.offered_at = None;
-            return;
-        }
-        let lately = |at| node.now.since(at) < node.config.election_timeout;
-        if self.offered_at.is_some_and(lately) {
+    /// This server's disk is full: it hands over to a voter that has room and all entries. Without
+    /// one it goes on to lead, so that two full servers don't hand the office to and fro.
+    pub(super) fn offer_office(&mut self, node: &Node) {
+        if !node.disk_is_full || self.transferring_to().is_some() {
             return;
         }
         let last = node.log.last().index;
         if let Some(heir) = self.heir(node, |peer| !peer.disk_is_full && peer.match_index >= last) {
-            self.offered_at = Some(node.now);
-            self.tell_to_stand(node, heir);
+            self.begin_own_transfer(node, heir);
         }
-    }
-
-    fn tell_to_stand(&mut self, node: &mut Node, to: NodeId) {
-        let request = TimeoutNowRequest { term: node.current_term() };
-        node.send(to, MessageBody::TimeoutNowRequest(request));
     }
 }

@@ -1,6 +1,7 @@
 //! Trouble with this server's own disk.
 
 use super::{Raft, Role};
+use crate::status::NotStanding;
 
 impl Raft {
     /// Whether this leader's disk hangs, and others could lead.
@@ -18,11 +19,14 @@ impl Raft {
     }
 
     /// This server's patience has ended, and it can't stand: it waits once more, for a leader or for
-    /// a better day.
-    pub(super) fn wait_again(&mut self) {
-        self.become_follower(None);
+    /// better days.
+    pub(super) fn wait_again(&mut self, obstacle: NotStanding) {
+        // The leader that it hears no more may still be the one that the snapshot comes from.
+        if obstacle != NotStanding::InstallingSnapshot {
+            self.become_follower(None);
+        }
         if let Role::Follower(follower) = &mut self.role {
-            follower.deadline = self.node.may_stand().then(|| self.node.election_deadline());
+            follower.deadline = self.node.patience();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Raft, Role};
 use crate::candidate::Vote;
+use crate::mutants::{Mutant, is_planted};
 use crate::status::{Explanation, NotStanding, PeerStatus};
 use crate::types::NodeId;
 
@@ -37,7 +38,11 @@ impl Raft {
             Role::Follower(follower) if follower.hears_leader(&self.node) => {}
             Role::Follower(_) => {
                 explanation.votes = self.last_ballot.as_ref().map_or(Vec::new(), |b| self.votes(b));
-                explanation.not_standing = Some(self.obstacle().unwrap_or(NotStanding::Waiting));
+                let otherwise = match self.node.stands_by_itself() {
+                    true => NotStanding::Waiting,
+                    false => NotStanding::Disabled,
+                };
+                explanation.not_standing = Some(self.obstacle().unwrap_or(otherwise));
             }
         }
         explanation
@@ -58,6 +63,10 @@ impl Raft {
         }
         if !self.node.may_be_elected() {
             return Some(NotStanding::Untrusted);
+        }
+        // It lacks committed entries, so nobody would elect it, and its state is about to change.
+        if self.node.receiving.is_installing() && !is_planted(Mutant::CandidateWhileInstalling) {
+            return Some(NotStanding::InstallingSnapshot);
         }
         self.node.disk_hangs().then_some(NotStanding::DiskBusy)
     }
