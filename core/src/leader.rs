@@ -2,17 +2,22 @@
 
 pub(crate) mod change;
 mod farewell;
+mod handover;
+pub(crate) mod reading;
+mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::effect::{Effect, ProposeError, ReadError};
+use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
-use crate::event::{LogReader, ReadId};
+use crate::event::LogReader;
 use crate::leader::change::Changes;
 use crate::leader::farewell::Farewell;
+pub(crate) use crate::leader::handover::Transfer;
+use crate::lease::LeaseRounds;
 use crate::log::Found;
 use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
@@ -20,7 +25,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
-use crate::types::{DiskId, Index, LogPosition, NodeId, Time};
+use crate::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -36,6 +41,8 @@ pub(crate) struct Leader {
     changes: Changes,
     /// Servers that were members.
     leaving: BTreeMap<NodeId, Farewell>,
+    lease: LeaseRounds,
+    transfer: Option<Transfer>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -59,6 +66,8 @@ impl Leader {
             reads: Reads::default(),
             changes: Changes::default(),
             leaving: BTreeMap::new(),
+            lease: LeaseRounds::default(),
+            transfer: None,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
@@ -100,6 +109,11 @@ impl Leader {
         node: &mut Node,
         commands: Vec<Bytes>,
     ) -> Result<Index, ProposeError> {
+        if let Some(to) = self.transferring_to()
+            && !is_planted(Mutant::ProposalsDuringTransfer)
+        {
+            return Err(ProposeError::Transferring { to });
+        }
         if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
             return Err(ProposeError::Overloaded);
         }
@@ -107,10 +121,6 @@ impl Leader {
             return Ok(node.log.last().index.next());
         }
         Ok(self.append(node, commands.into_iter().map(EntryPayload::Normal)))
-    }
-
-    pub(crate) fn read(&mut self, id: ReadId) {
-        self.reads.arrived(id);
     }
 
     /// An answer of the current term.
@@ -136,7 +146,11 @@ impl Leader {
         match response.outcome {
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
-                let agree = node.log.floor(hint).index;
+                // Of what is purged no term is known. The hint is the latest that may agree.
+                let agree = match hint.index < node.log.base().index {
+                    true => hint.index,
+                    false => node.log.floor(hint).index,
+                };
                 progress.on_conflict(prev_log_index, agree);
             }
         }
@@ -149,7 +163,8 @@ impl Leader {
         };
         progress.reading = false;
         // They are of use if they are what the follower lacks now, and still in the log.
-        let fits = entries.first().is_some_and(|first| first.index == progress.next_index)
+        let fits = progress.next_index > node.log.base().index
+            && entries.first().is_some_and(|first| first.index == progress.next_index)
             && entries.last().is_some_and(|last| node.log.matches(last.position()));
         if fits && progress.may_send(&node.config) {
             send_entries(node, to, progress, Arc::clone(entries), self.round);
@@ -163,10 +178,16 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self, node: &Node) -> Time {
-        match node.config.check_quorum {
-            true => self.heartbeat_at.min(self.check_quorum_at),
-            false => self.heartbeat_at,
-        }
+        let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        let others = check_quorum.into_iter().chain(transfer).chain(self.next_piece_at());
+        others.fold(self.heartbeat_at, Time::min)
+    }
+
+    /// Other numbers hold from now on.
+    pub(crate) fn on_configure(&mut self, node: &Node) {
+        self.heartbeat_at = self.heartbeat_at.min(node.now + node.config.heartbeat_interval);
+        self.check_quorum_at = node.now + node.config.election_timeout;
     }
 
     /// Sends heartbeats when they are due. Returns whether a majority still follows.
@@ -185,10 +206,14 @@ impl Leader {
         if node.now >= self.heartbeat_at {
             self.heartbeat_at = node.now + node.config.heartbeat_interval;
             self.round += 1;
+            self.lease.begin(node, self.round);
+            self.tell_again();
             for (to, progress) in &mut self.progress {
                 // An unanswered probe is taken for lost.
-                if let Pace::Probe { waiting } = &mut progress.pace {
-                    *waiting = false;
+                match &mut progress.pace {
+                    Pace::Probe { waiting } => *waiting = false,
+                    Pace::Replicate { .. } => {}
+                    Pace::Snapshot(sending) => sending.on_heartbeat(node.now, &node.config),
                 }
                 send_append(node, *to, progress.next_index, Arc::new([]), self.round);
             }
@@ -212,20 +237,11 @@ impl Leader {
     pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
         self.commit(node);
         self.change(node);
-        let may_read =
-            node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
-        let confirmed_by = self.round + u64::from(!is_planted(Mutant::ReadByEarlierRound));
-        if may_read && self.reads.begin_round(confirmed_by, node.commit_index) {
-            self.round += 1;
-            // Apart from entries, whose answers wait for the follower's disk.
-            for to in node.other_voters() {
-                if let Some(progress) = self.progress.get(&to) {
-                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
-                }
-            }
-        }
+        self.begin_round_of_reads(node);
+        self.send_snapshots(node);
         self.replicate(node);
         self.confirm_reads(node);
+        self.advance_transfer(node);
         self.see_off(node);
         !self.leaves_office(node)
     }
@@ -280,8 +296,9 @@ impl Leader {
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
-            let last = node.log.last().index;
-            while progress.next_index <= last && progress.may_send(&node.config) {
+            let (base, last) = (node.log.base().index, node.log.last().index);
+            let in_log = |next: Index| next > base && next <= last;
+            while in_log(progress.next_index) && progress.may_send(&node.config) {
                 let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
                 let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
@@ -305,38 +322,22 @@ impl Leader {
         }
     }
 
-    fn confirm_reads(&mut self, node: &mut Node) {
-        let confirmed = |id| match self.progress.get(&id) {
-            Some(progress) => progress.round,
-            None if id == node.id => self.round,
-            None => 0,
-        };
-        let round = node.membership().map(|(_, members)| {
-            if is_planted(Mutant::ReadWithoutRound) {
-                self.round
-            } else if is_planted(Mutant::ReadByTooFew) {
-                members.reached_by_too_few(confirmed)
-            } else {
-                members.reached_by_quorum(confirmed)
-            }
-        });
-        for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
-            node.effect(Effect::ReadReady { id });
-        }
-    }
-
-    /// Leaves office: what was promised to clients can't be kept.
-    pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
+    /// Leaves office: what was promised to clients can't be kept. Returns the transfer that was under
+    /// way.
+    pub(crate) fn step_down(
+        &mut self,
+        node: &mut Node,
+        leader: Option<NodeId>,
+    ) -> Option<Transfer> {
+        node.sending_from = None;
         if !is_planted(Mutant::LossNotAnnounced) {
             node.effect(Effect::LeadershipLost);
         }
-        if is_planted(Mutant::ReadsForgotten) {
-            return;
-        }
         self.abandon_changes(node, leader);
-        for id in self.reads.drain() {
-            node.effect(Effect::ReadRefused { id, error: ReadError::NotLeader { leader } });
+        if !is_planted(Mutant::ReadsForgotten) {
+            self.refuse_reads(node, leader);
         }
+        self.transfer.take()
     }
 }
 
@@ -356,11 +357,15 @@ fn send_entries(
 }
 
 fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
-    // Without the term there is no honest request: the entry before is compacted, and only a
-    // snapshot could help this follower.
-    let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
+    // Without the term there is no honest question about the entry before: it is purged. Whoever
+    // needs it is sent a snapshot, and hears heartbeats about what the log begins after.
+    let mut prev_log = node.log.position_at(next.prev()).unwrap_or(node.log.base());
+    if prev_log.index < next.prev() || (next <= prev_log.index && !entries.is_empty()) {
         return;
-    };
+    }
+    if next <= prev_log.index && is_planted(Mutant::MadeUpPrevTerm) {
+        prev_log = LogPosition { term: Term::ZERO, index: next.prev() };
+    }
     let hidden = entries.is_empty() && is_planted(Mutant::HeartbeatHidesCommit);
     let request = AppendEntriesRequest {
         term: node.current_term(),

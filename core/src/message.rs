@@ -8,6 +8,8 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::entry::Entry;
+use crate::event::Consistency;
+use crate::mutants::{Mutant, is_planted};
 use crate::snapshot::{Snapshot, SnapshotChunk};
 use crate::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 
@@ -210,6 +212,8 @@ pub struct ReadIndexRequest {
     pub term: Term,
     /// The asker's name for the question, never given twice while it runs.
     pub id: u64,
+    /// What the answer may rely on.
+    pub consistency: Consistency,
 }
 
 /// The leader's answer to [`ReadIndexRequest`].
@@ -257,8 +261,11 @@ impl MessageBody {
                 let SnapshotChunk { offset, data, done, .. } = &request.chunk;
                 let end = offset.saturating_add(data.len() as u64);
                 let size = request.snapshot.size;
-                // A leader's snapshot ends at an entry, of its own term at the most.
+                let membership = request.snapshot.membership();
+                // A leader's snapshot ends at an entry, of its own term at the most, and carries
+                // the configuration there.
                 is_possible(at)
+                    && membership.is_some_and(|(from, _)| *from <= at.index)
                     && at.index > Index::ZERO
                     && at.term <= request.term
                     && end <= size
@@ -268,8 +275,10 @@ impl MessageBody {
             | MessageBody::VoteResponse(_)
             | MessageBody::InstallSnapshotResponse(_)
             | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => true,
+            | MessageBody::ReadIndexRequest(_) => true,
+            MessageBody::ReadIndexResponse(response) => {
+                response.read_index.is_none_or(|index| index <= LAST_INDEX)
+            }
         };
         (!is_possible).then_some("a log that no server can have")
     }
@@ -302,7 +311,7 @@ impl AppendEntriesRequest {
             }
             last = position;
         }
-        is_possible(self.prev_log) && last.term <= self.term
+        (is_possible(self.prev_log) || is_planted(Mutant::MadeUpPrevTerm)) && last.term <= self.term
     }
 }
 
@@ -352,7 +361,7 @@ impl fmt::Display for MessageBody {
             }
             MessageBody::TimeoutNowRequest(m) => write!(f, "TimeoutNowRequest term={}", m.term),
             MessageBody::ReadIndexRequest(m) => {
-                write!(f, "ReadIndexRequest term={} id={}", m.term, m.id)
+                write!(f, "ReadIndexRequest term={} id={} {:?}", m.term, m.id, m.consistency)
             }
             MessageBody::ReadIndexResponse(m) => {
                 write!(f, "ReadIndexResponse term={} id={} ", m.term, m.id)?;

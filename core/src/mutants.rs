@@ -169,6 +169,34 @@ mutants! {
         "A leader that is being removed sends no more entries", "canonical 7b500ab";
     RemovedServerStands, "removed-server-stands",
         "A server that knows that it was removed stands for election", "LogCabin 56";
+    // Snapshots.
+    MadeUpPrevTerm, "made-up-prev-term",
+        "A leader asks about a purged entry with a term of 0, and followers let that pass",
+        "etcd raft PR 31";
+    InstallKeepsConflict, "install-keeps-conflict",
+        "A snapshot leaves the log in place that conflicts with its last included entry",
+        "hashicorp 697, 704 (Antithesis 2026)";
+    InstallKeepsMembership, "install-keeps-membership",
+        "A snapshot leaves the configuration in force that the discarded log had",
+        "openraft 1808 (2026)";
+    AppliesWhileInstalling, "applies-while-installing",
+        "Entries are applied while a snapshot takes the state machine's place",
+        "canonical 2edd2c6";
+    CandidateWhileInstalling, "candidate-while-installing",
+        "A server that installs a snapshot stands for election", "canonical 4fbd3c0, 634cb11";
+    SnapshotNeverEnds, "snapshot-never-ends",
+        "A follower that has installed its snapshot is sent no entries",
+        "as in etcd's snapshot_succeed_via_app_resp";
+    StaleSnapshotInstalled, "stale-snapshot-installed",
+        "A snapshot is installed over a state that is ahead of it", "a break of §7";
+    PiecesMixed, "pieces-mixed",
+        "Pieces of one snapshot are stored as pieces of another", "a break of §7";
+    PurgesBeyondSnapshot, "purges-beyond-snapshot",
+        "Applied entries are purged that no snapshot includes", "a break of §7";
+    BaseNotSaved, "base-not-saved",
+        "That the log begins after a snapshot is not stored", "as in etcd 13766";
+    SkipsEntryAfterInstall, "skips-entry-after-install",
+        "The first entry after an installed snapshot is not applied", "as in etcd 13766";
 
     // Clients.
     ReadWithoutRound, "read-without-round",
@@ -189,6 +217,39 @@ mutants! {
     LossNotAnnounced, "loss-not-announced",
         "Who waits for a proposal is not told that the leader stepped down",
         "openraft 43dd8b6f";
+    QuestionWithoutRound, "question-without-round",
+        "A leader answers another server's question without asking whether it still leads",
+        "as in etcd 741";
+    QuestionAnsweredByAnyone, "question-answered-by-anyone",
+        "A server that does not lead answers another's question", "as in etcd 741";
+    AnswerServedBeforeApplied, "answer-served-before-applied",
+        "A follower serves a read as soon as the leader has answered", "a break of diss. §6.4";
+    LeaseFromReceipt, "lease-from-receipt",
+        "A lease is counted from when followers' answers arrive", "yugabyte 16";
+    LeaseTooLong, "lease-too-long",
+        "A lease is longer than followers wait with a vote", "jraft 34";
+    LeaseOutlivesPause, "lease-outlives-pause",
+        "A lease is judged by the time at which the leader last did something",
+        "tikv 964, etcd 20418 (Antithesis 2025)";
+    LeaseDuringTransfer, "lease-during-transfer",
+        "A lease goes on while leadership is handed over, and after", "openraft 1749";
+    LeaseForgottenByRestart, "lease-forgotten-by-restart",
+        "A restarted server votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+    LeaseForgottenByTerm, "lease-forgotten-by-term",
+        "A server that learns of a later term votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+
+    // Handing over.
+    TransferNeverCleared, "transfer-never-cleared",
+        "A leader whose transfer failed goes on to refuse proposals", "hashicorp 696";
+    TransferAsksPreVote, "transfer-asks-pre-vote",
+        "A server that is handed leadership asks for pre-votes first, which all refuse",
+        "dragonboat 223, canonical 203";
+    TimeoutNowTooEarly, "timeout-now-too-early",
+        "A server is handed leadership before it has all entries", "a break of diss. §3.10";
+    ProposalsDuringTransfer, "proposals-during-transfer",
+        "A leader accepts proposals while it hands over", "a break of diss. §3.10";
 
     // Storage.
     SyncSkipped, "sync-skipped",

@@ -29,10 +29,10 @@ use crate::frame::FrameType;
 use crate::wire::{Accepted, Hello, HelloOutcome, HelloReply, Refused, RefusedReason};
 
 /// The newest protocol version this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The oldest protocol version this crate still speaks.
-pub const OLDEST_PROTOCOL_VERSION: u32 = 1;
+pub const OLDEST_PROTOCOL_VERSION: u32 = 2;
 
 /// The largest body of a frame before the handshake is over, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4 * 1024;

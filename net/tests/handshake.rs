@@ -72,8 +72,8 @@ impl Raw {
 
 fn hello() -> Hello {
     Hello {
-        version: 1,
-        oldest_version: 1,
+        version: 2,
+        oldest_version: 2,
         cluster: "test".to_owned(),
         from: 1,
         to: 2,
@@ -101,7 +101,7 @@ async fn a_newer_dialer_that_still_speaks_our_version_is_accepted() {
     let mut raw = Raw::dial(&address).await;
     let reply = raw.greet(&Hello { version: 9, ..hello() }).await;
     let outcome = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
-    assert_eq!(reply, HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome });
+    assert_eq!(reply, HelloReply { version: 2, cluster: "test".to_owned(), node: 2, outcome });
     raw.write(&messages(&[numbered(1, 2, 5)])).await;
     assert_eq!(arrivals.message().await, [numbered(1, 2, 5)]);
 }
@@ -112,14 +112,14 @@ async fn wrong_greetings_are_refused_in_words_and_closed() {
     let text = str::to_owned;
     let cases = [
         (
-            Hello { version: 9, oldest_version: 2, ..hello() },
+            Hello { version: 9, oldest_version: 3, ..hello() },
             RefusedReason::Version,
-            text("it speaks protocol versions 2 to 9, node 2 1 to 1"),
+            text("it speaks protocol versions 3 to 9, node 2 2 to 2"),
         ),
         (
             Hello { version: 0, oldest_version: 0, ..hello() },
             RefusedReason::Version,
-            text("it speaks protocol versions 0 to 0, node 2 1 to 1"),
+            text("it speaks protocol versions 0 to 0, node 2 2 to 2"),
         ),
         (
             Hello { cluster: text("other"), ..hello() },
@@ -286,7 +286,7 @@ fn reply(reply: &HelloReply) -> Bytes {
 #[tokio::test]
 async fn the_dialer_refuses_wrong_replies_in_words() {
     let accepted = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
-    let good = HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome: accepted };
+    let good = HelloReply { version: 2, cluster: "test".to_owned(), node: 2, outcome: accepted };
     let refused = Refused { reason: 99, detail: "go\naway".to_owned() };
     let refused = Some(HelloOutcome::Refused(refused));
     let other = "other".to_owned();
@@ -295,7 +295,7 @@ async fn the_dialer_refuses_wrong_replies_in_words() {
         (reply(&HelloReply { outcome: refused, ..good.clone() }), r#"(Unspecified): "go\naway""#),
         (reply(&HelloReply { node: 3, ..good.clone() }), r#"node 3 of cluster "test", not 2"#),
         (reply(&HelloReply { cluster: other, ..good.clone() }), r#"node 2 of cluster "other""#),
-        (reply(&HelloReply { version: 2, ..good.clone() }), "protocol version 2"),
+        (reply(&HelloReply { version: 3, ..good.clone() }), "protocol version 3"),
         (reply(&HelloReply { outcome: none, ..good.clone() }), "groups []"),
         (reply(&HelloReply { outcome: None, ..good }), "without a known outcome"),
         (messages(&[numbered(2, 1, 1)]).freeze(), "type Messages has no place here"),

@@ -1,8 +1,10 @@
 //! One node that keeps its data on disk: run it twice with the same directory, and it goes on
 //! where it stopped.
 
+use std::io::{self, Read};
+
 use actix::Actor;
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::durable::DurableStorage;
 use actix_raft::messages::{ClientError, Index, NodeId};
 use actix_raft::raft::{Raft, RaftOptions};
@@ -30,6 +32,18 @@ impl StateMachine for Greetings {
     fn apply(&mut self, _: Index, _greeting: String) -> u64 {
         self.0 += 1;
         self.0
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let count = self.0;
+        Some(Box::new(move |to| to.write_all(&count.to_le_bytes())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut count = [0; 8];
+        from.read_exact(&mut count)?;
+        self.0 = u64::from_le_bytes(count);
+        Ok(())
     }
 }
 

@@ -1,10 +1,15 @@
 //! What an application brings: the types of its commands and responses, and its state machine.
 
+use std::io;
+
 use actix_raft_core::types::Index;
 use bytes::Bytes;
 
 /// Why a command could not be read back from its bytes.
 pub type DecodeError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Writes a state as it was when this was made; it runs later, on another thread.
+pub type Snapshotting = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<()> + Send>;
 
 /// The types with which an application speaks to its replicated state machine, and how its commands
 /// are written in the log.
@@ -31,7 +36,9 @@ pub trait Application: Sized + 'static {
 /// the commands: no clock, no randomness, no iteration order of a hash map.
 ///
 /// ```
-/// use actix_raft::application::{Application, DecodeError, StateMachine};
+/// use std::io::{self, Read, Write};
+///
+/// use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 /// use actix_raft::messages::Index;
 /// use bytes::Bytes;
 ///
@@ -57,6 +64,18 @@ pub trait Application: Sized + 'static {
 ///         self.0 += addend;
 ///         self.0
 ///     }
+///
+///     fn snapshot(&self) -> Option<Snapshotting> {
+///         let sum = self.0;
+///         Some(Box::new(move |to| to.write_all(&sum.to_le_bytes())))
+///     }
+///
+///     fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+///         let mut sum = [0; 8];
+///         from.read_exact(&mut sum)?;
+///         self.0 = u64::from_le_bytes(sum);
+///         Ok(())
+///     }
 /// }
 /// ```
 pub trait StateMachine: Application + Send {
@@ -68,5 +87,29 @@ pub trait StateMachine: Application + Send {
     /// that hold no command): a moment to publish what readers see.
     fn applied(&mut self, index: Index) {
         let _ = index;
+    }
+
+    /// The present state, to be written as a snapshot (§7); `None`, as it is unless implemented, if
+    /// this state machine takes no snapshots: then the log is never purged, and a restart applies
+    /// all of it again.
+    ///
+    /// What is returned stands for the state of this moment, whatever is applied before or while it
+    /// is written: so it holds a copy, or better a clone of a persistent map. No command is applied
+    /// before this method returns. The bytes should depend on the state alone: then two nodes'
+    /// snapshots at the same index are equal, and a node that is being sent one can go on with
+    /// another's.
+    fn snapshot(&self) -> Option<Snapshotting> {
+        None
+    }
+
+    /// Takes the state from a snapshot in place of its own, whatever that was;
+    /// [`applied`](StateMachine::applied) follows. `from` ends where the bytes that were written
+    /// end.
+    ///
+    /// # Errors
+    /// If the bytes are no snapshot of this state machine. The node can't go on then, so it stops.
+    fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
+        let _ = from;
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this state machine restores no snapshots"))
     }
 }

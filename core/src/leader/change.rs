@@ -98,7 +98,8 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
-        if self.is_out(node) {
+        // Nor does one that is out begin a change, or one that is handing over: the next leader may.
+        if self.is_out(node) || self.transfer.is_some() {
             return;
         }
         for request in std::mem::take(&mut self.changes.arrived) {
@@ -264,7 +265,7 @@ impl Leader {
         Err(ChangeError::InoperableConfig(too_few))
     }
 
-    pub(super) fn hears(&self, node: &Node, id: NodeId) -> bool {
+    fn hears(&self, node: &Node, id: NodeId) -> bool {
         let recently = |at| node.now.since(at) < node.config.election_timeout;
         self.progress.get(&id).is_some_and(|progress| recently(progress.last_contact))
     }

@@ -3,11 +3,12 @@
 #![allow(dead_code)] // Each test file uses a part of it.
 
 use std::future::Future;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr};
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::client::Client;
 use actix_raft::config::Config;
 use actix_raft::messages::{Address, Index, NodeId};
@@ -15,7 +16,7 @@ use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::storage::{Apply, GetInitialState, RaftStorage, ReadLog, SaveLog};
 use actix_raft::testing::{MemoryStorage, Router};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// A state machine that keeps all it is given: the response is the number of commands before, and
 /// the command.
@@ -39,6 +40,28 @@ impl StateMachine for Journal {
     fn apply(&mut self, _: Index, command: Bytes) -> (usize, Bytes) {
         self.0.push(command.clone());
         (self.0.len() - 1, command)
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let commands = self.0.clone();
+        Some(Box::new(move |to| {
+            commands.iter().try_for_each(|command| {
+                to.write_all(&(command.len() as u32).to_le_bytes())?;
+                to.write_all(command)
+            })
+        }))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes)?;
+        let mut bytes = Bytes::from(bytes);
+        self.0.clear();
+        while !bytes.is_empty() {
+            let length = bytes.get_u32_le() as usize;
+            self.0.push(bytes.split_to(length));
+        }
+        Ok(())
     }
 }
 
