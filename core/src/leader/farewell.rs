@@ -32,7 +32,7 @@ impl Leader {
                 self.progress.insert(id, Progress::new(*index, node.now));
             }
         }
-        let until = node.now + FAREWELL_TIMEOUTS * node.config.election_timeout;
+        let until = node.now + node.config.election_timeout.saturating_mul(FAREWELL_TIMEOUTS);
         for id in self.progress.keys().filter(|id| members.address(**id).is_none()) {
             self.leaving.entry(*id).or_insert(Farewell { entry: *index, until });
         }
@@ -47,7 +47,7 @@ impl Leader {
         };
         let before = node.membership_before(*index).map(|(_, before)| before.members());
         let gone = before.into_iter().flat_map(|before| before.keys());
-        let until = node.now + FAREWELL_TIMEOUTS * node.config.election_timeout;
+        let until = node.now + node.config.election_timeout.saturating_mul(FAREWELL_TIMEOUTS);
         for id in gone.filter(|id| members.address(**id).is_none() && **id != node.id) {
             self.progress.entry(*id).or_insert_with(|| Progress::new(*index, node.now));
             self.leaving.insert(*id, Farewell { entry: *index, until });
