@@ -39,10 +39,10 @@ pub(crate) struct Leader {
     check_quorum_at: Time,
     reads: Reads,
     changes: Changes,
-    /// Servers that were members.
-    leaving: BTreeMap<NodeId, Farewell>,
     lease: LeaseRounds,
     transfer: Option<Transfer>,
+    /// Servers that were members.
+    leaving: BTreeMap<NodeId, Farewell>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -65,9 +65,9 @@ impl Leader {
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
             changes: Changes::default(),
-            leaving: BTreeMap::new(),
             lease: LeaseRounds::default(),
             transfer: None,
+            leaving: BTreeMap::new(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };

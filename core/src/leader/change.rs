@@ -98,8 +98,8 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
-        // Nor does one that is out begin a change, or one that is handing over: the next leader may.
-        if self.is_out(node) || self.transfer.is_some() {
+        // One that is out begins no change; the next leader may.
+        if self.is_out(node) {
             return;
         }
         for request in std::mem::take(&mut self.changes.arrived) {

@@ -23,6 +23,7 @@ mod membership_hostile;
 mod pre_vote;
 mod priorities;
 mod reads;
+mod reads_chaos;
 mod removal;
 mod replication;
 mod restart;

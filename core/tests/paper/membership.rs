@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use actix_raft_core::admin::{
-    ChangeAnswer, ChangeError, Changed, Inoperable, MemberChange, RequestId,
-};
+use actix_raft_core::admin::{ChangeAnswer, ChangeError, Changed, Inoperable, MemberChange};
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::EntryPayload;
 use actix_raft_core::event::Event;
@@ -320,31 +318,6 @@ fn a_change_waits_until_an_entry_of_the_leaders_term_is_committed() {
     cluster.settle();
     assert_eq!(cluster.changed(1, asked), final_at(3));
     assert_eq!(cluster.changed(1, too), Some(Err(ChangeError::AnotherChange)));
-}
-
-/// diss. §3.10: no new entries come between the target and its election; the next leader may be asked.
-#[test]
-fn a_change_does_not_begin_while_leadership_is_handed_over() {
-    let mut cluster = Cluster::new(4);
-    cluster.elect(1);
-    cluster.cut(1, 2);
-    let (id, to) = (RequestId(99), Some(NodeId(2)));
-    cluster.step(1, vec![Event::TransferLeadership { id, to }]);
-    let asked = cluster.change(1, &[remove(4)]);
-    cluster.run(T / 2);
-    assert_eq!((cluster.changed(1, asked), cluster.membership(1).0), (None, 1));
-    // It comes to nothing: the change goes on.
-    cluster.run(T);
-    assert_eq!((cluster.changed(1, asked), cluster.leaders()), (final_at(3), vec![1]));
-    // It comes to an end: the change was surely not begun.
-    cluster.heal();
-    cluster.run(T / 2);
-    cluster.step(1, vec![Event::TransferLeadership { id, to }]);
-    let asked = cluster.change(1, &[remove(3)]);
-    cluster.settle();
-    assert_eq!(cluster.leaders(), [2]);
-    assert!(matches!(cluster.changed(1, asked), Some(Err(ChangeError::NotLeader { .. }))));
-    assert_eq!(cluster.membership(2), (3, voters(1..=3)));
 }
 
 /// The optional precondition.
