@@ -63,7 +63,7 @@ impl Leader {
             };
             let knows = progress.match_index.min(node.commit_index) >= entry;
             if knows {
-                send_append(node, id, progress.next_index, Arc::new([]), self.round);
+                send_append(node, id, progress, Arc::new([]), self.round);
             }
             // To send it a snapshot would be too much of a courtesy.
             let lags = matches!(progress.pace, Pace::Snapshot(_));
@@ -83,7 +83,7 @@ impl Leader {
             return false;
         }
         for (to, progress) in &self.progress {
-            send_append(node, *to, progress.next_index, Arc::new([]), self.round);
+            send_append(node, *to, progress, Arc::new([]), self.round);
         }
         if let Some(heir) = self.successor(node) {
             self.tell_to_stand(node, heir);
