@@ -76,6 +76,11 @@ impl Candidate {
         if is_planted(Mutant::VotesCountedTwice) && self.counts_to_majority(node) {
             return Tally::Won;
         }
+        let yes = |id| self.votes.get(&id) == Some(&true);
+        let united = node.membership().map(|(_, members)| members.with_one_majority());
+        if is_planted(Mutant::ElectedByUnion) && united.is_some_and(|all| all.is_quorum(yes)) {
+            return Tally::Won;
+        }
         // Answers of servers that have no vote are in the map and never looked up.
         if node.is_quorum(|id| self.votes.get(&id) == Some(&true)) {
             Tally::Won

@@ -51,6 +51,7 @@ impl Follower {
         }
         self.leader = Some(from);
         self.last_contact = Some(node.now);
+        node.promise_to_leader();
         self.round = self.round.max(round);
         true
     }
@@ -98,7 +99,7 @@ impl Follower {
             node.commit(node.commit_index.max(request.leader_commit.min(last)));
         }
         // After the entries: among them may be the configuration that gives this server its vote.
-        self.deadline = node.is_voter().then(|| node.election_deadline());
+        self.deadline = node.patience();
     }
 
     /// "If an existing entry conflicts with a new one (same index but different terms), delete the

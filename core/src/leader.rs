@@ -1,5 +1,9 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
+pub(crate) mod change;
+mod farewell;
+mod handover;
+pub(crate) mod reading;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -7,10 +11,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::effect::{Effect, ProposeError, ReadError};
+use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
-use crate::event::{LogReader, ReadId};
+use crate::event::LogReader;
+use crate::leader::change::Changes;
+use crate::leader::farewell::Farewell;
+pub(crate) use crate::leader::handover::Transfer;
+use crate::lease::LeaseRounds;
 use crate::log::Found;
+use crate::membership::Membership;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
@@ -29,6 +38,11 @@ pub(crate) struct Leader {
     heartbeat_at: Time,
     check_quorum_at: Time,
     reads: Reads,
+    changes: Changes,
+    lease: LeaseRounds,
+    transfer: Option<Transfer>,
+    /// Servers that were members.
+    leaving: BTreeMap<NodeId, Farewell>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -50,9 +64,14 @@ impl Leader {
             heartbeat_at: node.now,
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
+            changes: Changes::default(),
+            lease: LeaseRounds::default(),
+            transfer: None,
+            leaving: BTreeMap::new(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
+        leader.see_off_found(node);
         // Servers that were not told of the cluster learn its first configuration from the log.
         let first = match node.membership() {
             Some((Index::ZERO, membership)) if last == Index::ZERO => {
@@ -78,6 +97,9 @@ impl Leader {
         self.uncommitted.push_back((Index(first.0 + entries.len() as u64).prev(), bytes));
         self.uncommitted_bytes += bytes;
         node.append(&entries, 0);
+        if entries.iter().any(|entry| matches!(entry.payload, EntryPayload::ConfigChange(_))) {
+            self.follow_members(node);
+        }
         first
     }
 
@@ -87,6 +109,11 @@ impl Leader {
         node: &mut Node,
         commands: Vec<Bytes>,
     ) -> Result<Index, ProposeError> {
+        if let Some(to) = self.transferring_to()
+            && !is_planted(Mutant::ProposalsDuringTransfer)
+        {
+            return Err(ProposeError::Transferring { to });
+        }
         if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
             return Err(ProposeError::Overloaded);
         }
@@ -94,10 +121,6 @@ impl Leader {
             return Ok(node.log.last().index.next());
         }
         Ok(self.append(node, commands.into_iter().map(EntryPayload::Normal)))
-    }
-
-    pub(crate) fn read(&mut self, id: ReadId) {
-        self.reads.arrived(id);
     }
 
     /// An answer of the current term.
@@ -155,11 +178,16 @@ impl Leader {
     }
 
     pub(crate) fn deadline(&self, node: &Node) -> Time {
-        let mut deadline = self.heartbeat_at;
-        if node.config.check_quorum {
-            deadline = deadline.min(self.check_quorum_at);
-        }
-        self.next_piece_at().map_or(deadline, |next| deadline.min(next))
+        let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        let others = check_quorum.into_iter().chain(transfer).chain(self.next_piece_at());
+        others.fold(self.heartbeat_at, Time::min)
+    }
+
+    /// Other numbers hold from now on.
+    pub(crate) fn on_configure(&mut self, node: &Node) {
+        self.heartbeat_at = self.heartbeat_at.min(node.now + node.config.heartbeat_interval);
+        self.check_quorum_at = node.now + node.config.election_timeout;
     }
 
     /// Sends heartbeats when they are due. Returns whether a majority still follows.
@@ -178,6 +206,8 @@ impl Leader {
         if node.now >= self.heartbeat_at {
             self.heartbeat_at = node.now + node.config.heartbeat_interval;
             self.round += 1;
+            self.lease.begin(node, self.round);
+            self.tell_again();
             for (to, progress) in &mut self.progress {
                 // An unanswered probe is taken for lost.
                 match &mut progress.pace {
@@ -195,29 +225,25 @@ impl Leader {
     fn heard_by_quorum(&self, node: &Node) -> Time {
         let heard = |id| match self.progress.get(&id) {
             Some(progress) => progress.last_contact,
-            None => node.now,
+            None if id == node.id => node.now,
+            None => Time::default(),
         };
         node.membership().map_or(node.now, |(_, members)| members.reached_by_quorum(heard))
     }
 
-    /// Ends a step: commits what a majority has, and sends what followers lack.
-    pub(crate) fn finish_step(&mut self, node: &mut Node) {
+    /// Ends a step: commits what a majority has, and sends what followers lack. Returns whether
+    /// this server leads on.
+    #[must_use]
+    pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
         self.commit(node);
-        let may_read =
-            node.commit_index >= self.term_start || is_planted(Mutant::ReadBeforeOwnCommit);
-        let confirmed_by = self.round + u64::from(!is_planted(Mutant::ReadByEarlierRound));
-        if may_read && self.reads.begin_round(confirmed_by, node.commit_index) {
-            self.round += 1;
-            // Apart from entries, whose answers wait for the follower's disk.
-            for to in node.other_voters() {
-                if let Some(progress) = self.progress.get(&to) {
-                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
-                }
-            }
-        }
+        self.change(node);
+        self.begin_round_of_reads(node);
         self.send_snapshots(node);
         self.replicate(node);
         self.confirm_reads(node);
+        self.advance_transfer(node);
+        self.see_off(node);
+        !self.leaves_office(node)
     }
 
     /// "If there exists an N such that N > commitIndex, a majority of matchIndex[i] >= N, and
@@ -238,6 +264,10 @@ impl Leader {
             membership.reached_by_too_few(stored)
         } else if is_planted(Mutant::CommitsByNonVoters) {
             membership.with_all_voting().reached_by_quorum(stored)
+        } else if is_planted(Mutant::CommitsByNewVoters) {
+            membership.without_goal().reached_by_quorum(stored)
+        } else if is_planted(Mutant::RemovedLeaderCounts) {
+            membership.with_voter(node.id).reached_by_quorum(stored)
         } else {
             membership.reached_by_quorum(stored)
         };
@@ -258,6 +288,11 @@ impl Leader {
     /// "If last log index >= nextIndex for a follower: send AppendEntries RPC with log entries
     /// starting at nextIndex" (Figure 2), as far as the window allows.
     fn replicate(&mut self, node: &mut Node) {
+        let is_member = |(_, members): &(_, Arc<Membership>)| members.address(node.id).is_some();
+        if is_planted(Mutant::RemovedLeaderFallsSilent) && !node.membership().is_some_and(is_member)
+        {
+            return;
+        }
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
@@ -287,37 +322,22 @@ impl Leader {
         }
     }
 
-    fn confirm_reads(&mut self, node: &mut Node) {
-        let confirmed = |id| match self.progress.get(&id) {
-            Some(progress) => progress.round,
-            None => self.round,
-        };
-        let round = node.membership().map(|(_, members)| {
-            if is_planted(Mutant::ReadWithoutRound) {
-                self.round
-            } else if is_planted(Mutant::ReadByTooFew) {
-                members.reached_by_too_few(confirmed)
-            } else {
-                members.reached_by_quorum(confirmed)
-            }
-        });
-        for id in self.reads.ready(round.unwrap_or(0), node.last_applied) {
-            node.effect(Effect::ReadReady { id });
-        }
-    }
-
-    /// Leaves office: what was promised to clients can't be kept.
-    pub(crate) fn step_down(&mut self, node: &mut Node, leader: Option<NodeId>) {
+    /// Leaves office: what was promised to clients can't be kept. Returns the transfer that was under
+    /// way.
+    pub(crate) fn step_down(
+        &mut self,
+        node: &mut Node,
+        leader: Option<NodeId>,
+    ) -> Option<Transfer> {
         node.sending_from = None;
         if !is_planted(Mutant::LossNotAnnounced) {
             node.effect(Effect::LeadershipLost);
         }
-        if is_planted(Mutant::ReadsForgotten) {
-            return;
+        self.abandon_changes(node, leader);
+        if !is_planted(Mutant::ReadsForgotten) {
+            self.refuse_reads(node, leader);
         }
-        for id in self.reads.drain() {
-            node.effect(Effect::ReadRefused { id, error: ReadError::NotLeader { leader } });
-        }
+        self.transfer.take()
     }
 }
 

@@ -5,6 +5,8 @@
 //!   a majority of `voters`          a majority of `voters` (C_new)  AND  one of C_old
 //! ```
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

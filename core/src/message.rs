@@ -8,6 +8,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::entry::Entry;
+use crate::event::Consistency;
 use crate::mutants::{Mutant, is_planted};
 use crate::snapshot::{Snapshot, SnapshotChunk};
 use crate::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
@@ -211,6 +212,8 @@ pub struct ReadIndexRequest {
     pub term: Term,
     /// The asker's name for the question, never given twice while it runs.
     pub id: u64,
+    /// What the answer may rely on.
+    pub consistency: Consistency,
 }
 
 /// The leader's answer to [`ReadIndexRequest`].
@@ -272,8 +275,10 @@ impl MessageBody {
             | MessageBody::VoteResponse(_)
             | MessageBody::InstallSnapshotResponse(_)
             | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => true,
+            | MessageBody::ReadIndexRequest(_) => true,
+            MessageBody::ReadIndexResponse(response) => {
+                response.read_index.is_none_or(|index| index <= LAST_INDEX)
+            }
         };
         (!is_possible).then_some("a log that no server can have")
     }
@@ -356,7 +361,7 @@ impl fmt::Display for MessageBody {
             }
             MessageBody::TimeoutNowRequest(m) => write!(f, "TimeoutNowRequest term={}", m.term),
             MessageBody::ReadIndexRequest(m) => {
-                write!(f, "ReadIndexRequest term={} id={}", m.term, m.id)
+                write!(f, "ReadIndexRequest term={} id={} {:?}", m.term, m.id, m.consistency)
             }
             MessageBody::ReadIndexResponse(m) => {
                 write!(f, "ReadIndexResponse term={} id={} ", m.term, m.id)?;

@@ -1,12 +1,14 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
 mod compaction;
+mod members;
 
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, MAX_PRIORITY};
 use crate::effect::Effect;
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
@@ -44,6 +46,9 @@ pub(crate) struct Node {
     /// What the earliest snapshot includes that this leader is sending to a follower.
     pub(crate) sending_from: Option<Index>,
     pub(crate) disk_is_full: bool,
+    /// Until when a leader may rely on it that this server votes for nobody else; in the past, if
+    /// leases are off.
+    pub(crate) promised_until: Time,
 
     // Persistent state on all servers.
     hard_state: HardState,
@@ -77,8 +82,8 @@ impl Hash for Node {
         (id, group, config, random, now, hard_state, commit_index).hash(state);
         let Node { last_applied, memberships, applying, reading_to_apply, saving, .. } = self;
         (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
-        let Node { disk, snapshot, disk_is_full, .. } = self;
-        (disk, snapshot, disk_is_full).hash(state);
+        let Node { disk, snapshot, disk_is_full, promised_until, .. } = self;
+        (disk, snapshot, disk_is_full, promised_until).hash(state);
         let Node { taking, receiving, sending_from, .. } = self;
         (taking, receiving, sending_from).hash(state);
         let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
@@ -115,6 +120,15 @@ impl Node {
             start = start.prev().max(base_index);
         }
         let base = stored.base.membership.clone();
+        // "A server must not vote for an election timeout after it restarts", for it may have
+        // promised that just before (diss. §6.4.1); unless it never answered a leader at all.
+        let may_have_promised = config.lease.is_some()
+            && stored.hard_state.current_term > Term::ZERO
+            && !is_planted(Mutant::LeaseForgottenByRestart);
+        let promised_until = match may_have_promised {
+            true => now + config.election_timeout,
+            false => Time::default(),
+        };
         let mut node = Node {
             id,
             group,
@@ -128,6 +142,7 @@ impl Node {
             receiving: Receiving::default(),
             sending_from: None,
             disk_is_full: false,
+            promised_until,
             hard_state: stored.hard_state,
             log: Log::new(stored),
             commit_index: start,
@@ -173,6 +188,9 @@ impl Node {
         assert!(term > self.current_term(), "current_term increases monotonically (Figure 2)");
         if is_planted(Mutant::RollsBackOnNewTerm) {
             self.roll_back();
+        }
+        if is_planted(Mutant::LeaseForgottenByTerm) {
+            self.promised_until = Time::default();
         }
         let HardState { trusted, .. } = self.hard_state;
         let hard_state = HardState { current_term: term, voted_for: None, trusted };
@@ -234,7 +252,8 @@ impl Node {
         };
         let (first, last) = (first.index, last.index);
         assert!(first > self.commit_index, "a committed entry is never overwritten (§5.4)");
-        self.memberships.retain(|(index, _)| *index < first || *index == Index::ZERO);
+        let is_left = |index| index < first || is_planted(Mutant::ConfigurationNotRolledBack);
+        self.memberships.retain(|(index, _)| is_left(*index) || *index == Index::ZERO);
         self.log.append(&run);
         // From now on, and not from the end of the step: a save of what this overwrites may be
         // reported in the same step.
@@ -298,9 +317,47 @@ impl Node {
         self.membership().is_some_and(|(_, membership)| membership.is_quorum(holds))
     }
 
-    /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2).
+    /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2); the later,
+    /// the lower its priority.
     pub(crate) fn election_deadline(&mut self) -> Time {
-        self.now + self.random.timeout(self.config.election_timeout)
+        let timeout = self.config.election_timeout;
+        let below = MAX_PRIORITY.saturating_sub(self.config.election_priority.max(1));
+        self.now + self.random.timeout(timeout) + timeout / 2 * u32::from(below)
+    }
+
+    /// Whether this server stands for election when it hears no leader.
+    pub(crate) fn stands_by_itself(&self) -> bool {
+        self.config.elections && self.config.election_priority > 0
+    }
+
+    /// When a follower's patience ends; never, if it can't or may not stand for election.
+    pub(crate) fn patience(&mut self) -> Option<Time> {
+        (self.may_stand() && self.stands_by_itself()).then(|| {
+            // A promise that was made for a longer time than is configured now holds all the same.
+            self.election_deadline().max(self.promised_until)
+        })
+    }
+
+    /// How long a majority's answer to a round lets a leader read by itself, if leases are on.
+    pub(crate) fn lease_length(&self) -> Option<Duration> {
+        let lease = self.config.lease.filter(|_| self.config.check_quorum)?;
+        let length = lease.length(self.config.election_timeout);
+        Some(if is_planted(Mutant::LeaseTooLong) { 2 * length } else { length })
+    }
+
+    /// A leader is heard, and may take it from the answer that this server votes for nobody else for
+    /// an election timeout (diss. §6.4.1). That holds whatever happens to this server's term and
+    /// role meanwhile.
+    pub(crate) fn promise_to_leader(&mut self) {
+        if self.config.lease.is_some() {
+            let until = self.now + self.config.election_timeout;
+            self.promised_until = self.promised_until.max(until);
+        }
+    }
+
+    /// Whether a leader may still rely on such a promise.
+    pub(crate) fn keeps_promise(&self) -> bool {
+        self.now < self.promised_until
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {

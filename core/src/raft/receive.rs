@@ -31,7 +31,7 @@ impl Raft {
             return self.node.violation(from, what);
         }
         if let MessageBody::VoteRequest(request) = &body
-            && self.hears_leader()
+            && (self.hears_leader() || self.node.keeps_promise())
             && self.leader() != Some(from)
             && request.kind != VoteKind::Transfer
         {
@@ -112,7 +112,7 @@ impl Raft {
     /// "If a server receives a RequestVote request within the minimum election timeout of hearing
     /// from a current leader, it does not update its term or grant its vote" (diss. §4.2.3). A
     /// leader hears itself.
-    fn hears_leader(&self) -> bool {
+    pub(super) fn hears_leader(&self) -> bool {
         self.node.config.check_quorum
             && !is_planted(Mutant::VoteWhileLed)
             && match &self.role {
@@ -201,7 +201,7 @@ impl Raft {
             match &mut self.role {
                 Role::Follower(follower) => {
                     // A granted vote is a reason to wait (Figure 2), for those who could stand.
-                    follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
+                    follower.deadline = self.node.patience();
                 }
                 Role::PreCandidate(_) => self.become_follower(None),
                 Role::Candidate(_) | Role::Leader(_) => {}

@@ -45,6 +45,14 @@ impl Image {
         }
     }
 
+    /// The log goes on with a change to these members, in this term.
+    pub fn then(mut self, term: u64, members: &Membership) -> Image {
+        let payload = EntryPayload::ConfigChange(Arc::new(members.clone()));
+        let index = self.last().index.next();
+        self.entries.push(Entry { term: Term(term), index, payload });
+        self
+    }
+
     pub fn voted_for(mut self, id: u64) -> Image {
         self.hard_state.voted_for = Some(NodeId(id));
         self

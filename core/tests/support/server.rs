@@ -7,6 +7,7 @@ use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader};
+use actix_raft_core::membership::Membership;
 use actix_raft_core::message::Message;
 use actix_raft_core::raft::Raft;
 use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
@@ -97,6 +98,10 @@ impl Server {
 
     pub fn status(&self) -> Status {
         self.raft.as_ref().expect("the server is up").status()
+    }
+
+    pub fn membership(&self) -> Option<(Index, Arc<Membership>)> {
+        self.raft.as_ref().expect("the server is up").membership().cloned()
     }
 
     pub fn deadline(&self) -> Option<Time> {
