@@ -17,7 +17,7 @@ use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader};
-use actix_raft_core::message::MessageBody;
+use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::random::Random;
 use actix_raft_core::snapshot::SnapshotPolicy;
 use actix_raft_core::status::RoleName;
@@ -50,6 +50,8 @@ struct Storm {
     leaders: BTreeMap<u64, u64>,
     /// One message of so many is lost, one is doubled.
     losses: u64,
+    /// Messages that arrive a second time, much later.
+    late: Vec<Message>,
     seen: Seen,
     commands: u64,
 }
@@ -95,6 +97,7 @@ impl Storm {
             random: Random::new(seed),
             history: Vec::new(),
             leaders: BTreeMap::new(),
+            late: Vec::new(),
             losses: [20, 100, 1000][(seed % 3) as usize],
             seen: Seen::default(),
             commands: 0,
@@ -137,6 +140,11 @@ impl Storm {
     }
 
     fn deliver(&mut self) {
+        if !self.late.is_empty() && self.one_in(100) {
+            let place = self.draw(self.late.len() as u64) as usize;
+            let message = self.late.swap_remove(place);
+            return self.cluster.bring(message);
+        }
         let under_way = self.cluster.network.len() as u64;
         if under_way == 0 {
             return;
@@ -149,7 +157,10 @@ impl Storm {
         }
         let is_piece = matches!(message.body, MessageBody::InstallSnapshotRequest(_));
         if self.one_in(if is_piece { 4 } else { self.losses }) {
-            self.cluster.network.push_back(message.clone());
+            match self.one_in(2) {
+                true => self.late.push(message.clone()),
+                false => self.cluster.network.push_back(message.clone()),
+            }
         }
         self.cluster.bring(message);
     }
