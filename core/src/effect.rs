@@ -33,7 +33,7 @@ pub enum Effect {
     /// Send this message. It may be lost.
     Send(Message),
     /// Read entries from storage, then bring [`LogRead`](crate::event::Event::LogRead). They are
-    /// on disk, unless a later save overwrites them before they are read.
+    /// on disk, unless a later save overwrites or purges them before they are read.
     ReadLog {
         /// What for.
         reader: LogReader,

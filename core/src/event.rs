@@ -142,7 +142,8 @@ pub enum Event {
     LogRead {
         /// What they were asked for.
         reader: LogReader,
-        /// Contiguous, from the first index asked for on; none if they were overwritten since.
+        /// Contiguous, from the first index asked for on; none if they were overwritten or purged
+        /// since.
         entries: Arc<[Entry]>,
     },
     /// The state machine applied everything up to here.

@@ -4,7 +4,7 @@ use crate::entry::Entry;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
-use crate::types::{Index, LogPosition, NodeId, Time};
+use crate::types::{Index, LogPosition, NodeId, Term, Time};
 
 /// What only a follower has.
 #[derive(Clone, Debug, Hash)]
@@ -43,6 +43,29 @@ impl Follower {
         self.verified = old.verified;
     }
 
+    /// Takes note of a request of the current term's leader. Returns whether it can be one.
+    pub(crate) fn hear(&mut self, node: &mut Node, from: NodeId, round: u64) -> bool {
+        if self.leader.is_some_and(|leader| leader != from) {
+            node.violation(from, "a second leader in one term (§5.2)");
+            return false;
+        }
+        self.leader = Some(from);
+        self.last_contact = Some(node.now);
+        node.promise_to_leader();
+        self.round = self.round.max(round);
+        true
+    }
+
+    /// The leader's latest round.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// What is up to here is committed, and so the leader's.
+    pub(crate) fn verify(&mut self, index: Index) {
+        self.verified = self.verified.max(index);
+    }
+
     /// AppendEntries RPC, receiver implementation 2 to 5 (Figure 2). The request is of the current
     /// term (1).
     pub(crate) fn on_append_entries(
@@ -51,14 +74,9 @@ impl Follower {
         from: NodeId,
         request: &AppendEntriesRequest,
     ) {
-        if self.leader.is_some_and(|leader| leader != from) {
-            return node.violation(from, "a second leader in one term (§5.2)");
+        if !self.hear(node, from, request.round) {
+            return;
         }
-        self.leader = Some(from);
-        self.last_contact = Some(node.now);
-        node.promise_to_leader();
-        self.round = self.round.max(request.round);
-
         // A leader has every committed entry (§5.4), so up to the commit index there is nothing
         // to compare.
         let prev = request.prev_log;
@@ -151,6 +169,7 @@ impl Follower {
 fn agrees(node: &Node, request: &AppendEntriesRequest) -> bool {
     let prev = request.prev_log;
     node.log.matches(prev)
+        || (prev.term == Term::ZERO && is_planted(Mutant::MadeUpPrevTerm))
         || (request.entries.is_empty() && is_planted(Mutant::HeartbeatSkipsCheck))
         || (prev.index <= node.log.last().index && is_planted(Mutant::PrevTermNotChecked))
 }

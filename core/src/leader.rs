@@ -1,8 +1,10 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod farewell;
 mod handover;
 pub(crate) mod reading;
+mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
 use crate::leader::change::Changes;
+use crate::leader::farewell::Farewell;
 pub(crate) use crate::leader::handover::Transfer;
 use crate::lease::LeaseRounds;
 use crate::log::Found;
@@ -22,7 +25,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
-use crate::types::{DiskId, Index, LogPosition, NodeId, Time};
+use crate::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -35,9 +38,11 @@ pub(crate) struct Leader {
     heartbeat_at: Time,
     check_quorum_at: Time,
     reads: Reads,
+    changes: Changes,
     lease: LeaseRounds,
     transfer: Option<Transfer>,
-    changes: Changes,
+    /// Servers that were members.
+    leaving: BTreeMap<NodeId, Farewell>,
     /// The last index and the weight of each batch of proposals that is not committed.
     uncommitted: VecDeque<(Index, usize)>,
     uncommitted_bytes: usize,
@@ -59,9 +64,10 @@ impl Leader {
             heartbeat_at: node.now,
             check_quorum_at: node.now + node.config.election_timeout,
             reads: Reads::default(),
+            changes: Changes::default(),
             lease: LeaseRounds::default(),
             transfer: None,
-            changes: Changes::default(),
+            leaving: BTreeMap::new(),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
         };
@@ -140,7 +146,11 @@ impl Leader {
         match response.outcome {
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
-                let agree = node.log.floor(hint).index;
+                // Of what is purged no term is known. The hint is the latest that may agree.
+                let agree = match hint.index < node.log.base().index {
+                    true => hint.index,
+                    false => node.log.floor(hint).index,
+                };
                 progress.on_conflict(prev_log_index, agree);
             }
         }
@@ -153,7 +163,8 @@ impl Leader {
         };
         progress.reading = false;
         // They are of use if they are what the follower lacks now, and still in the log.
-        let fits = entries.first().is_some_and(|first| first.index == progress.next_index)
+        let fits = progress.next_index > node.log.base().index
+            && entries.first().is_some_and(|first| first.index == progress.next_index)
             && entries.last().is_some_and(|last| node.log.matches(last.position()));
         if fits && progress.may_send(&node.config) {
             send_entries(node, to, progress, Arc::clone(entries), self.round);
@@ -169,7 +180,8 @@ impl Leader {
     pub(crate) fn deadline(&self, node: &Node) -> Time {
         let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
         let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
-        check_quorum.into_iter().chain(transfer).fold(self.heartbeat_at, Time::min)
+        let others = check_quorum.into_iter().chain(transfer).chain(self.next_piece_at());
+        others.fold(self.heartbeat_at, Time::min)
     }
 
     /// Other numbers hold from now on.
@@ -198,8 +210,10 @@ impl Leader {
             self.tell_again();
             for (to, progress) in &mut self.progress {
                 // An unanswered probe is taken for lost.
-                if let Pace::Probe { waiting } = &mut progress.pace {
-                    *waiting = false;
+                match &mut progress.pace {
+                    Pace::Probe { waiting } => *waiting = false,
+                    Pace::Replicate { .. } => {}
+                    Pace::Snapshot(sending) => sending.on_heartbeat(node.now, &node.config),
                 }
                 send_append(node, *to, progress.next_index, Arc::new([]), self.round);
             }
@@ -224,6 +238,7 @@ impl Leader {
         self.commit(node);
         self.change(node);
         self.begin_round_of_reads(node);
+        self.send_snapshots(node);
         self.replicate(node);
         self.confirm_reads(node);
         self.advance_transfer(node);
@@ -281,8 +296,9 @@ impl Leader {
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
-            let last = node.log.last().index;
-            while progress.next_index <= last && progress.may_send(&node.config) {
+            let (base, last) = (node.log.base().index, node.log.last().index);
+            let in_log = |next: Index| next > base && next <= last;
+            while in_log(progress.next_index) && progress.may_send(&node.config) {
                 let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
                 let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
@@ -313,11 +329,12 @@ impl Leader {
         node: &mut Node,
         leader: Option<NodeId>,
     ) -> Option<Transfer> {
+        node.sending_from = None;
         if !is_planted(Mutant::LossNotAnnounced) {
             node.effect(Effect::LeadershipLost);
         }
+        self.abandon_changes(node, leader);
         if !is_planted(Mutant::ReadsForgotten) {
-            self.abandon_changes(node, leader);
             self.refuse_reads(node, leader);
         }
         self.transfer.take()
@@ -340,11 +357,15 @@ fn send_entries(
 }
 
 fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
-    // Without the term there is no honest request: the entry before is compacted, and only a
-    // snapshot could help this follower.
-    let Some(prev_log): Option<LogPosition> = node.log.position_at(next.prev()) else {
+    // Without the term there is no honest question about the entry before: it is purged. Whoever
+    // needs it is sent a snapshot, and hears heartbeats about what the log begins after.
+    let mut prev_log = node.log.position_at(next.prev()).unwrap_or(node.log.base());
+    if prev_log.index < next.prev() || (next <= prev_log.index && !entries.is_empty()) {
         return;
-    };
+    }
+    if next <= prev_log.index && is_planted(Mutant::MadeUpPrevTerm) {
+        prev_log = LogPosition { term: Term::ZERO, index: next.prev() };
+    }
     let hidden = entries.is_empty() && is_planted(Mutant::HeartbeatHidesCommit);
     let request = AppendEntriesRequest {
         term: node.current_term(),

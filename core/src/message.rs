@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::entry::Entry;
 use crate::event::Consistency;
+use crate::mutants::{Mutant, is_planted};
 use crate::snapshot::{Snapshot, SnapshotChunk};
 use crate::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 
@@ -260,8 +261,11 @@ impl MessageBody {
                 let SnapshotChunk { offset, data, done, .. } = &request.chunk;
                 let end = offset.saturating_add(data.len() as u64);
                 let size = request.snapshot.size;
-                // A leader's snapshot ends at an entry, of its own term at the most.
+                let membership = request.snapshot.membership();
+                // A leader's snapshot ends at an entry, of its own term at the most, and carries
+                // the configuration there.
                 is_possible(at)
+                    && membership.is_some_and(|(from, _)| *from <= at.index)
                     && at.index > Index::ZERO
                     && at.term <= request.term
                     && end <= size
@@ -307,7 +311,7 @@ impl AppendEntriesRequest {
             }
             last = position;
         }
-        is_possible(self.prev_log) && last.term <= self.term
+        (is_possible(self.prev_log) || is_planted(Mutant::MadeUpPrevTerm)) && last.term <= self.term
     }
 }
 

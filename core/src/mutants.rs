@@ -169,6 +169,34 @@ mutants! {
         "A leader that is being removed sends no more entries", "canonical 7b500ab";
     RemovedServerStands, "removed-server-stands",
         "A server that knows that it was removed stands for election", "LogCabin 56";
+    // Snapshots.
+    MadeUpPrevTerm, "made-up-prev-term",
+        "A leader asks about a purged entry with a term of 0, and followers let that pass",
+        "etcd raft PR 31";
+    InstallKeepsConflict, "install-keeps-conflict",
+        "A snapshot leaves the log in place that conflicts with its last included entry",
+        "hashicorp 697, 704 (Antithesis 2026)";
+    InstallKeepsMembership, "install-keeps-membership",
+        "A snapshot leaves the configuration in force that the discarded log had",
+        "openraft 1808 (2026)";
+    AppliesWhileInstalling, "applies-while-installing",
+        "Entries are applied while a snapshot takes the state machine's place",
+        "canonical 2edd2c6";
+    CandidateWhileInstalling, "candidate-while-installing",
+        "A server that installs a snapshot stands for election", "canonical 4fbd3c0, 634cb11";
+    SnapshotNeverEnds, "snapshot-never-ends",
+        "A follower that has installed its snapshot is sent no entries",
+        "as in etcd's snapshot_succeed_via_app_resp";
+    StaleSnapshotInstalled, "stale-snapshot-installed",
+        "A snapshot is installed over a state that is ahead of it", "a break of §7";
+    PiecesMixed, "pieces-mixed",
+        "Pieces of one snapshot are stored as pieces of another", "a break of §7";
+    PurgesBeyondSnapshot, "purges-beyond-snapshot",
+        "Applied entries are purged that no snapshot includes", "a break of §7";
+    BaseNotSaved, "base-not-saved",
+        "That the log begins after a snapshot is not stored", "as in etcd 13766";
+    SkipsEntryAfterInstall, "skips-entry-after-install",
+        "The first entry after an installed snapshot is not applied", "as in etcd 13766";
 
     // Clients.
     ReadWithoutRound, "read-without-round",

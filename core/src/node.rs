@@ -1,5 +1,8 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
+mod compaction;
+mod members;
+
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,9 +17,11 @@ use crate::membership::Membership;
 use crate::message::{Message, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::random::Random;
+use crate::receiving::Receiving;
 use crate::snapshot::Snapshot;
 use crate::stored::{Base, Save, SaveId, StoredState};
-use crate::types::{DiskId, GroupId, HardState, Index, NodeId, Term, Time};
+use crate::taking::Taking;
+use crate::types::{DiskId, GroupId, HardState, Index, LogPosition, NodeId, Term, Time};
 
 /// How many messages may wait for this server's disk. While it hangs, peers ask again and again: the
 /// oldest answers are then lost, as they may be on any network.
@@ -34,6 +39,12 @@ pub(crate) struct Node {
     pub(crate) disk: DiskId,
     /// Its latest snapshot.
     pub(crate) snapshot: Option<Snapshot>,
+    /// Its snapshots to come.
+    pub(crate) taking: Taking,
+    /// A leader's snapshot on its way to this server.
+    pub(crate) receiving: Receiving,
+    /// What the earliest snapshot includes that this leader is sending to a follower.
+    pub(crate) sending_from: Option<Index>,
     pub(crate) disk_is_full: bool,
     /// Until when a leader may rely on it that this server votes for nobody else; in the past, if
     /// leases are off.
@@ -55,7 +66,7 @@ pub(crate) struct Node {
 
     saving: Save,
     last_save: SaveId,
-    /// The last save that holds a term and vote, until it is on disk.
+    /// The last save that holds a term and vote, or a base, until it is on disk.
     hard_state_save: Option<SaveId>,
     /// What may not be said before a save is on disk.
     withheld: VecDeque<(SaveId, Effect)>,
@@ -73,6 +84,8 @@ impl Hash for Node {
         (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
         let Node { disk, snapshot, disk_is_full, promised_until, .. } = self;
         (disk, snapshot, disk_is_full, promised_until).hash(state);
+        let Node { taking, receiving, sending_from, .. } = self;
+        (taking, receiving, sending_from).hash(state);
         let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
         // How many saves there were decides nothing, only which are still to be done.
         log.hash_since(*last_save, state);
@@ -97,13 +110,14 @@ impl Node {
         stored: &StoredState,
         now: Time,
     ) -> Node {
-        let mut start = stored.base.last_included.index.max(stored.last_applied);
-        assert!(start <= stored.last_log.index, "the state machine is ahead of the log");
+        let included = stored.snapshot.as_ref().map_or(LogPosition::ZERO, Snapshot::last_included);
+        let base_index = stored.base.last_included.index;
+        let mut start = base_index.max(included.index).max(stored.last_applied);
         if is_planted(Mutant::SkipsEntryAfterRestart) {
-            start = start.next().min(stored.last_log.index);
+            start = start.next().min(stored.last_log.index.max(start));
         }
         if is_planted(Mutant::AppliesTwiceAfterRestart) {
-            start = start.prev().max(stored.base.last_included.index);
+            start = start.prev().max(base_index);
         }
         let base = stored.base.membership.clone();
         // "A server must not vote for an election timeout after it restarts", for it may have
@@ -115,7 +129,7 @@ impl Node {
             true => now + config.election_timeout,
             false => Time::default(),
         };
-        Node {
+        let mut node = Node {
             id,
             group,
             // Nodes that were given the same seed must not time out together.
@@ -124,6 +138,9 @@ impl Node {
             now,
             disk: stored.disk,
             snapshot: stored.snapshot.clone(),
+            taking: Taking::new(base_index.max(included.index), now),
+            receiving: Receiving::default(),
+            sending_from: None,
             disk_is_full: false,
             promised_until,
             hard_state: stored.hard_state,
@@ -139,7 +156,17 @@ impl Node {
             withheld: VecDeque::new(),
             promises: Vec::new(),
             effects: Vec::new(),
+        };
+        // A crash came after a snapshot from a leader was in place and before the log began after
+        // it.
+        if let Some(snapshot) = &stored.snapshot
+            && included.index > base_index
+            && !node.log.matches(included)
+        {
+            node.begin_log_after(snapshot.base.clone());
         }
+        assert!(start <= node.log.last().index, "the state machine is ahead of the log");
+        node
     }
 
     pub(crate) fn current_term(&self) -> Term {
@@ -265,34 +292,6 @@ impl Node {
     /// The configuration in force, and the index from which it holds.
     pub(crate) fn membership(&self) -> Option<&(Index, Arc<Membership>)> {
         self.memberships.last()
-    }
-
-    /// The configuration that was in force before the one of this index, if it is still known.
-    pub(crate) fn membership_before(&self, index: Index) -> Option<&(Index, Arc<Membership>)> {
-        self.memberships.iter().rfind(|(before, _)| *before < index)
-    }
-
-    /// The configuration in force before the change that led, or leads, to the present one, if it
-    /// is still known.
-    pub(crate) fn membership_before_change(&self) -> Option<&(Index, Arc<Membership>)> {
-        let before = self.memberships.iter().rev().skip(1);
-        before.into_iter().find(|(_, members)| members.goal().is_none())
-    }
-
-    /// Whether this server may stand for election: if it is a voter of the last configuration that
-    /// it knows to be committed, or of a later one. "A server that is not part of its own latest
-    /// configuration should still start new elections, as it might still be needed until the C_new
-    /// entry is committed" (diss. §4.2.2); it does not count itself.
-    pub(crate) fn may_stand(&self) -> bool {
-        if is_planted(Mutant::RemovedServerStands) {
-            return self.memberships.iter().any(|(_, members)| members.is_voter(self.id));
-        }
-        for (index, members) in self.memberships.iter().rev() {
-            if members.is_voter(self.id) || *index <= self.commit_index {
-                return members.is_voter(self.id);
-            }
-        }
-        false
     }
 
     pub(crate) fn is_voter(&self) -> bool {
@@ -423,11 +422,18 @@ impl Node {
             return;
         };
         let first = last.0 + 1 - entries.len() as u64;
-        let applies = self.applying == self.last_applied && first == self.applying.next().0;
+        let applies = self.applying == self.last_applied
+            && first == self.applying.next().0
+            && !self.receiving.is_installing();
         if applies && (last <= self.commit_index || is_planted(Mutant::AppliesUncommitted)) {
-            self.applying = last;
-            self.effects.push(Effect::Apply { entries });
+            self.hand_to_state_machine(entries);
         }
+    }
+
+    fn hand_to_state_machine(&mut self, entries: Arc<[Entry]>) {
+        self.taking.handed(entries.iter().map(Entry::weight).sum());
+        self.applying = Index(self.applying.0 + entries.len() as u64);
+        self.effects.push(Effect::Apply { entries });
     }
 
     /// Hands committed entries to the state machine, in order, one batch at a time (§5.3).
@@ -442,14 +448,18 @@ impl Node {
             until = self.commit_index;
         }
         let idle = self.applying == self.last_applied && !self.reading_to_apply;
-        if !idle || until <= self.last_applied {
+        // What is applied while a snapshot takes the state machine's place would be lost, or done
+        // twice.
+        let installing =
+            self.receiving.is_installing() && !is_planted(Mutant::AppliesWhileInstalling);
+        if !idle || installing || until <= self.last_applied {
             return;
         }
         let (first, max_bytes) = (self.applying.next(), self.config.max_apply_bytes);
+        until = until.min(Taking::batch_end(&self.config.snapshot_policy, first));
         match self.log.entries(first, until, max_bytes) {
             Found::InMemory(entries) => {
-                self.applying = Index(self.applying.0 + entries.len() as u64);
-                self.effects.push(Effect::Apply { entries });
+                self.hand_to_state_machine(entries);
             }
             Found::OnDisk => {
                 self.reading_to_apply = true;
@@ -476,6 +486,8 @@ impl Node {
 
     /// Ends a step: turns what it stored into one save, and lets out what may be said.
     pub(crate) fn finish_step(&mut self) -> Vec<Effect> {
+        self.install_snapshot();
+        self.take_snapshot();
         if self.saving != Save::default() {
             self.last_save = self.next_save();
             let (id, mut save) = (self.last_save, std::mem::take(&mut self.saving));

@@ -4,12 +4,16 @@
 //!            a Matched response               a Conflict, or the link broke
 //!   Probe ------------------------> Replicate -------------------------> Probe
 //!   one request, then wait          a window of requests, unanswered
+//!     |                                ^
+//!     +--------- Snapshot -------------+
+//!   what it lacks is purged         it has the snapshot, or what the log begins after
 //! ```
 
 use std::collections::VecDeque;
 
 use crate::config::Config;
 use crate::mutants::{Mutant, is_planted};
+use crate::sending::Sending;
 use crate::types::{Index, Time};
 
 /// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
@@ -44,6 +48,8 @@ pub(crate) enum Pace {
         /// The sum of the weights.
         bytes: usize,
     },
+    /// The log does not go back to what it lacks: a snapshot is on its way, and no entries are.
+    Snapshot(Sending),
 }
 
 impl Progress {
@@ -69,6 +75,7 @@ impl Progress {
                         && *bytes < config.max_in_flight_bytes)
                         || is_planted(Mutant::WindowNotLimited)
                 }
+                Pace::Snapshot(_) => false,
             }
     }
 
@@ -81,6 +88,7 @@ impl Progress {
                 *bytes += weight;
                 self.next_index = last.next();
             }
+            Pace::Snapshot(_) => {}
         }
     }
 
@@ -88,10 +96,7 @@ impl Progress {
     pub(crate) fn on_matched(&mut self, index: Index) {
         self.match_index = self.match_index.max(index);
         match &mut self.pace {
-            Pace::Probe { .. } => {
-                self.next_index = self.match_index.next();
-                self.pace = Pace::Replicate { in_flight: VecDeque::new(), bytes: 0 };
-            }
+            Pace::Probe { .. } => self.replicate_from_match(),
             Pace::Replicate { in_flight, bytes } => {
                 while let Some((last, weight)) = in_flight.front().copied()
                     && last <= self.match_index
@@ -101,7 +106,15 @@ impl Progress {
                 }
                 self.next_index = self.next_index.max(self.match_index.next());
             }
+            // Whether that ends it depends on where the log begins.
+            Pace::Snapshot(_) => {}
         }
+    }
+
+    /// The follower has all that comes before what the log holds: entries stream from there.
+    pub(crate) fn replicate_from_match(&mut self) {
+        self.next_index = self.match_index.next();
+        self.pace = Pace::Replicate { in_flight: VecDeque::new(), bytes: 0 };
     }
 
     /// The follower has no entry like the leader's at `rejected`; the leader's log and its own may
@@ -110,6 +123,8 @@ impl Progress {
         let asked = match &self.pace {
             Pace::Probe { .. } => rejected == self.next_index.prev(),
             Pace::Replicate { .. } => rejected < self.next_index,
+            // Of course not: that is why it is sent a snapshot.
+            Pace::Snapshot(_) => false,
         };
         if asked && rejected > self.match_index {
             self.next_index = agree.next().min(rejected).max(self.match_index.next());
@@ -119,9 +134,13 @@ impl Progress {
 
     /// What was on its way may be lost.
     pub(crate) fn on_unreachable(&mut self) {
-        if let Pace::Replicate { .. } = self.pace {
-            self.next_index = self.match_index.next();
-            self.pace = Pace::Probe { waiting: true };
+        match &mut self.pace {
+            Pace::Probe { .. } => {}
+            Pace::Replicate { .. } => {
+                self.next_index = self.match_index.next();
+                self.pace = Pace::Probe { waiting: true };
+            }
+            Pace::Snapshot(sending) => sending.on_unreachable(),
         }
     }
 }

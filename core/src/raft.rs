@@ -12,6 +12,7 @@
 
 mod configure;
 mod handover;
+mod installing;
 mod members;
 mod reading;
 mod receive;
@@ -32,7 +33,6 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::questions::Questions;
 use crate::random::Random;
-use crate::snapshot::Snapshot;
 use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
@@ -138,7 +138,8 @@ impl Raft {
     pub fn deadline(&self) -> Option<Time> {
         let reads = self.questions.deadline(&self.node, self.leader());
         let handover = self.handed_over.as_ref().map(|transfer| transfer.deadline);
-        [self.role_deadline(), reads, handover].into_iter().flatten().min()
+        let snapshot = self.node.snapshot_deadline();
+        [self.role_deadline(), reads, handover, snapshot].into_iter().flatten().min()
     }
 
     fn role_deadline(&self) -> Option<Time> {
@@ -168,12 +169,8 @@ impl Raft {
             last_applied: self.node.last_applied,
             last_log: self.node.log.last(),
             last_durable: self.node.log.durable(),
-            purged: LogPosition::ZERO,
-            snapshot: self
-                .node
-                .snapshot
-                .as_ref()
-                .map_or(LogPosition::ZERO, Snapshot::last_included),
+            purged: self.node.log.base(),
+            snapshot: self.node.snapshot_position(),
             trusted: self.node.is_trusted(),
             transferring_to: match &self.role {
                 Role::Leader(leader) => leader.transferring_to(),
@@ -310,6 +307,14 @@ impl Raft {
         if !self.node.may_stand() {
             return self.become_follower(None);
         }
+        // It lacks committed entries, so nobody would elect it, and its state is about to change.
+        if self.node.receiving.is_installing() && !is_planted(Mutant::CandidateWhileInstalling) {
+            let wait = self.node.election_deadline();
+            if let Role::Follower(follower) = &mut self.role {
+                follower.deadline = Some(wait);
+            }
+            return;
+        }
         if self.node.config.pre_vote {
             self.become_pre_candidate();
         } else {
@@ -375,6 +380,7 @@ impl Raft {
 
     fn become_leader(&mut self) {
         assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
+        self.node.receiving.forget();
         let leader = Leader::new(&mut self.node);
         self.role = Role::Leader(Box::new(leader));
         self.serve_own_questions();

@@ -11,12 +11,12 @@
 
 use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::random::Random;
-use actix_raft_core::types::NodeId;
+use actix_raft_core::types::{DiskId, NodeId};
 
 use crate::error::Identity;
 
-/// The version written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// The version written, of segments and snapshots, and the only one that is read.
+pub const VERSION: u32 = 2;
 /// The length of a segment's header, where its frames begin.
 pub const HEADER_BYTES: usize = 512;
 /// The length of a frame's header.
@@ -27,8 +27,8 @@ pub const MAX_CLUSTER_ID_BYTES: usize = 256;
 const MAGIC: [u8; 8] = *b"ARAFTLOG";
 /// Where the header's own checksum is.
 const HEADER_CRC: usize = HEADER_BYTES - 4;
-/// Where the identity begins.
-const IDENTITY: usize = 28;
+/// Where the cluster's id begins.
+const CLUSTER: usize = 46;
 
 /// The name of a segment's file.
 #[must_use]
@@ -56,27 +56,38 @@ pub fn is_temporary(name: &str) -> bool {
     digits.is_some_and(|digits| u64::from_str_radix(digits, 16).is_ok())
 }
 
+/// Whose segments they are, and on which disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The server.
+    pub identity: Identity,
+    /// Its disk.
+    pub disk: DiskId,
+}
+
 /// What a segment's checksums are salted with: so neither bytes of an earlier use of the file nor
 /// a client's bytes that look like a frame can be taken for one.
 #[must_use]
-pub fn salt_of(identity: &Identity, number: u64) -> u64 {
-    let cluster = u64::from(crc32fast::hash(identity.cluster_id.as_bytes()));
-    let mut random = Random::new(cluster ^ identity.node_id.0.rotate_left(32));
-    Random::new(random.next_u64() ^ number).next_u64()
+pub fn salt_of(owner: &Owner, number: u64) -> u64 {
+    let cluster = u64::from(crc32fast::hash(owner.identity.cluster_id.as_bytes()));
+    let node = owner.identity.node_id.0.rotate_left(32);
+    let first = |seed| Random::new(seed).next_u64();
+    first(first(first(cluster ^ node) ^ owner.disk.0) ^ number)
 }
 
 /// A segment's header.
 #[must_use]
-pub fn encode_header(identity: &Identity, number: u64) -> [u8; HEADER_BYTES] {
+pub fn encode_header(owner: &Owner, number: u64) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
-    let cluster = identity.cluster_id.as_bytes();
+    let cluster = owner.identity.cluster_id.as_bytes();
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header[12..20].copy_from_slice(&number.to_le_bytes());
-    header[20..28].copy_from_slice(&salt_of(identity, number).to_le_bytes());
-    header[28..36].copy_from_slice(&identity.node_id.0.to_le_bytes());
-    header[36..38].copy_from_slice(&(cluster.len() as u16).to_le_bytes());
-    header[38..38 + cluster.len()].copy_from_slice(cluster);
+    header[20..28].copy_from_slice(&salt_of(owner, number).to_le_bytes());
+    header[28..36].copy_from_slice(&owner.identity.node_id.0.to_le_bytes());
+    header[36..44].copy_from_slice(&owner.disk.0.to_le_bytes());
+    header[44..CLUSTER].copy_from_slice(&(cluster.len() as u16).to_le_bytes());
+    header[CLUSTER..CLUSTER + cluster.len()].copy_from_slice(cluster);
     let crc = crc32fast::hash(&header[..HEADER_CRC]);
     header[HEADER_CRC..].copy_from_slice(&crc.to_le_bytes());
     header
@@ -87,7 +98,7 @@ pub fn encode_header(identity: &Identity, number: u64) -> [u8; HEADER_BYTES] {
 pub(crate) struct Header {
     pub(crate) version: u32,
     pub(crate) number: u64,
-    pub(crate) identity: Identity,
+    pub(crate) owner: Owner,
 }
 
 /// Reads a segment's header; the error says what is wrong with it.
@@ -100,15 +111,18 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Result<Header, &'static str> {
     if u32_at(header, HEADER_CRC) != crc32fast::hash(&header[..HEADER_CRC]) {
         return Err("the checksum of the segment's header is wrong");
     }
-    let length = usize::from(u16::from_le_bytes([header[36], header[37]]));
-    let cluster = header.get(IDENTITY + 10..IDENTITY + 10 + length.min(MAX_CLUSTER_ID_BYTES));
+    let length = usize::from(u16::from_le_bytes([header[44], header[45]]));
+    let cluster = header.get(CLUSTER..CLUSTER + length.min(MAX_CLUSTER_ID_BYTES));
     let cluster_id = cluster.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     Ok(Header {
         version: u32_at(header, 8),
         number: u64_at(header, 12),
-        identity: Identity {
-            cluster_id: cluster_id.unwrap_or_default(),
-            node_id: NodeId(u64_at(header, IDENTITY)),
+        owner: Owner {
+            identity: Identity {
+                cluster_id: cluster_id.unwrap_or_default(),
+                node_id: NodeId(u64_at(header, 28)),
+            },
+            disk: DiskId(u64_at(header, 36)),
         },
     })
 }

@@ -27,7 +27,8 @@
 //! let identity = Identity { cluster_id: "example".to_string(), node_id: NodeId(1) };
 //! let (mut wal, stored) = Wal::open(Arc::new(disk.clone()), LogOptions::new(identity.clone()))?;
 //! assert!(stored.is_pristine());
-//! let hard_state = HardState { current_term: Term(3), voted_for: Some(NodeId(2)) };
+//! let hard_state =
+//!     HardState { current_term: Term(3), voted_for: Some(NodeId(2)), ..HardState::default() };
 //! wal.save(&[Save { hard_state: Some(hard_state), ..Save::default() }])?;
 //!
 //! let disk = disk.crash(Survives::Nothing);

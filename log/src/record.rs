@@ -1,8 +1,8 @@
 //! The records in a frame's body: term and vote, what stands in front of the log, entries.
 //!
 //! ```text
-//!   1 | term u64 | voted u8 | vote u64
-//!   2 | term u64 | index u64 | known u8 | membership
+//!   1 | term u64 | voted u8 | vote u64 | trusted u8
+//!   2 | entries after it stay u8 | term u64 | index u64 | known u8 | index u64 | membership
 //!   3 | first index u64 | count u32 | entries: kind u8 | term u64 | length u32 | payload
 //! ```
 
@@ -31,8 +31,23 @@ pub(crate) fn put_hard_state(out: &mut Vec<u8>, hard_state: HardState) {
     out.push(u8::from(hard_state.trusted));
 }
 
-pub(crate) fn put_base(out: &mut Vec<u8>, base: &Base) {
+/// What a base leaves of the log that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The entries after it: the log has the last included one.
+    Stays,
+    /// Nothing: the log does not have it, or of another term.
+    Goes,
+}
+
+pub(crate) fn put_base(out: &mut Vec<u8>, base: &Base, rest: Rest) {
     out.push(BASE);
+    out.push(u8::from(rest == Rest::Stays));
+    put_base_body(out, base);
+}
+
+/// A base, as it is in a snapshot's header too.
+pub(crate) fn put_base_body(out: &mut Vec<u8>, base: &Base) {
     put_u64(out, base.last_included.term.0);
     put_u64(out, base.last_included.index.0);
     out.push(u8::from(base.membership.is_some()));
@@ -68,6 +83,15 @@ pub(crate) fn put_run(out: &mut Vec<u8>, entries: &[Entry]) {
 }
 
 fn put_membership(out: &mut Vec<u8>, membership: &Membership) {
+    put_members(out, membership);
+    out.push(u8::from(membership.goal().is_some()));
+    if let Some(goal) = membership.goal() {
+        put_members(out, goal);
+    }
+}
+
+/// A membership without its goal.
+fn put_members(out: &mut Vec<u8>, membership: &Membership) {
     put_ids(out, membership.voters());
     out.push(u8::from(membership.voters_outgoing().is_some()));
     if let Some(outgoing) = membership.voters_outgoing() {
@@ -100,7 +124,7 @@ fn put_u32(out: &mut Vec<u8>, value: usize) {
 /// One record.
 pub(crate) enum Record<'a> {
     HardState(HardState),
-    Base(Base),
+    Base(Base, Rest),
     Run(Run<'a>),
 }
 
@@ -148,12 +172,11 @@ impl<'a> Records<'a> {
                 Record::HardState(HardState { current_term, voted_for, trusted })
             }
             BASE => {
-                let (term, index) = (self.bytes.u64()?, self.bytes.u64()?);
-                let membership = match self.bytes.u8()? {
-                    0 => None,
-                    _ => Some((Index(self.bytes.u64()?), Arc::new(self.bytes.membership()?))),
+                let rest = match self.bytes.u8()? {
+                    0 => Rest::Goes,
+                    _ => Rest::Stays,
                 };
-                Record::Base(Base { last_included: LogPosition::new(term, index), membership })
+                Record::Base(self.bytes.base()?, rest)
             }
             RUN => {
                 let (next, left) = (Index(self.bytes.u64()?), self.bytes.u32()?);
@@ -221,6 +244,16 @@ impl RawEntry<'_> {
     }
 }
 
+/// Reads a base that is alone.
+pub(crate) fn base(bytes: &[u8]) -> Result<Base, Malformed> {
+    let mut reader = Reader(bytes);
+    let base = reader.base()?;
+    match reader.0 {
+        [] => Ok(base),
+        _ => Err("something follows a base"),
+    }
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -260,7 +293,27 @@ impl<'a> Reader<'a> {
         (0..self.u32()?).map(|_| Ok(NodeId(self.u64()?))).collect()
     }
 
+    fn base(&mut self) -> Result<Base, Malformed> {
+        let (term, index) = (self.u64()?, self.u64()?);
+        let membership = match self.u8()? {
+            0 => None,
+            _ => Some((Index(self.u64()?), Arc::new(self.membership()?))),
+        };
+        Ok(Base { last_included: LogPosition::new(term, index), membership })
+    }
+
     fn membership(&mut self) -> Result<Membership, Malformed> {
+        let membership = self.members()?;
+        match self.u8()? {
+            0 => Ok(membership),
+            _ => membership
+                .on_the_way_to(Arc::new(self.members()?))
+                .map_err(|_| "a goal that is not final"),
+        }
+    }
+
+    /// A membership without its goal.
+    fn members(&mut self) -> Result<Membership, Malformed> {
         let voters = self.ids()?;
         let outgoing = match self.u8()? {
             0 => None,

@@ -14,18 +14,18 @@ use std::io;
 use std::sync::Arc;
 
 use actix_raft_core::mutants::{Mutant, is_planted};
-use actix_raft_core::stored::StoredState;
-use actix_raft_core::types::Index;
+use actix_raft_core::stored::{Base, StoredState};
+use actix_raft_core::types::{DiskId, Index};
 use tracing::warn;
 
 use crate::disk::{Disk, DiskFile};
-use crate::error::{Identity, OpenError};
+use crate::error::OpenError;
 use crate::format::{
-    FRAME_BYTES, HEADER_BYTES, VERSION, decode_frame, decode_header, encode_header, find_frame,
-    frame_size, is_temporary, marker, salt_of, segment_name, segment_number, used,
+    FRAME_BYTES, HEADER_BYTES, Owner, VERSION, decode_frame, decode_header, encode_header,
+    find_frame, frame_size, is_temporary, marker, salt_of, segment_name, segment_number, used,
 };
 use crate::places::{Places, Point, SegmentFile};
-use crate::record::{Record, records};
+use crate::record::{Record, Rest, records};
 use crate::segment::{Segment, write_zeros};
 use crate::wal::LogOptions;
 
@@ -40,8 +40,9 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// A log without a frame, whose first segment this is.
-    pub(crate) fn of_new(segment: Segment) -> Recovered {
+    pub(crate) fn of_new(segment: Segment, disk: DiskId) -> Recovered {
         let mut found = Found::default();
+        found.state.disk = disk;
         found.places.segments.insert(segment.number, segment.to_file());
         found.with(segment)
     }
@@ -97,23 +98,27 @@ fn read_segments(
     let mut found = Found { purged: oldest > 1, ..Found::default() };
     let mut bytes = Vec::new();
     for number in oldest..newest {
-        let scan = Scan::new(disk, &options.identity, number);
+        let mut scan = Scan::new(disk, number);
         let file = scan.read(&mut bytes)?;
-        scan.check_header(&bytes)?;
+        scan.check_header(&bytes, options, &mut found.state.disk)?;
         let frames = scan.frames(file, &bytes, &mut found)?;
         scan.check_end(&bytes, frames.end, &found)?;
         found.previous = Some((scan.file.clone(), frames.end as u64));
     }
-    let scan = Scan::new(disk, &options.identity, newest);
+    let mut scan = Scan::new(disk, newest);
     let file = scan.read(&mut bytes)?;
     let may_be_new = newest == 1 || found.sequence > 0;
     let without_header = bytes.len() < HEADER_BYTES || *bytes == [0; HEADER_BYTES];
     let gets_header = without_header && may_be_new;
     if gets_header {
         warn!("{}: gets a new header, since it ends within it", scan.file);
-        bytes = encode_header(&options.identity, newest).to_vec();
+        let owner = match found.state.disk {
+            DiskId::UNKNOWN => options.owner_of_new(),
+            disk => options.owner(disk),
+        };
+        bytes = encode_header(&owner, newest).to_vec();
     }
-    scan.check_header(&bytes)?;
+    scan.check_header(&bytes, options, &mut found.state.disk)?;
     let frames = scan.frames(Arc::clone(&file), &bytes, &mut found)?;
     if found.purged && found.sequence == 0 {
         return Err(scan.damaged(frames.end, "the log's first frame can't be read"));
@@ -138,10 +143,10 @@ fn read_segments(
 /// One segment.
 struct Scan<'a> {
     disk: &'a dyn Disk,
-    identity: &'a Identity,
     number: u64,
     /// What the file is called in messages.
     file: String,
+    /// Known when the header is read.
     salt: u64,
 }
 
@@ -163,9 +168,8 @@ struct Tail {
 }
 
 impl Scan<'_> {
-    fn new<'a>(disk: &'a dyn Disk, identity: &'a Identity, number: u64) -> Scan<'a> {
-        let file = disk.describe(&segment_name(number));
-        Scan { disk, identity, number, file, salt: salt_of(identity, number) }
+    fn new(disk: &dyn Disk, number: u64) -> Scan<'_> {
+        Scan { disk, number, file: disk.describe(&segment_name(number)), salt: 0 }
     }
 
     fn damaged(&self, offset: usize, what: impl Into<String>) -> OpenError {
@@ -190,19 +194,32 @@ impl Scan<'_> {
         Ok(Arc::from(file))
     }
 
-    fn check_header(&self, bytes: &[u8]) -> Result<(), OpenError> {
+    /// Whether it is a segment of this server's log. The first one that is read says on which disk
+    /// the log was begun.
+    fn check_header(
+        &mut self,
+        bytes: &[u8],
+        options: &LogOptions,
+        disk: &mut DiskId,
+    ) -> Result<(), OpenError> {
         let header = decode_header(bytes).map_err(|what| self.damaged(0, what))?;
         if header.version != VERSION {
             let (found, known) = (header.version, VERSION);
             return Err(OpenError::Version { file: self.file.clone(), found, known });
         }
-        if header.identity != *self.identity {
-            let (found, expected) = (header.identity, self.identity.clone());
+        let Owner { identity, disk: found } = &header.owner;
+        if *identity != options.identity {
+            let (found, expected) = (identity.clone(), options.identity.clone());
             return Err(OpenError::Identity { file: self.file.clone(), found, expected });
         }
         if header.number != self.number {
             return Err(self.damaged(0, "the file is that of another segment"));
         }
+        if *disk != DiskId::UNKNOWN && *disk != *found {
+            return Err(self.damaged(0, "the file is from another disk"));
+        }
+        *disk = *found;
+        self.salt = salt_of(&header.owner, self.number);
         Ok(())
     }
 
@@ -254,8 +271,8 @@ impl Scan<'_> {
         while let Some(record) = records.next()? {
             match record {
                 Record::HardState(hard_state) => state.hard_state = hard_state,
-                Record::Base(base) => {
-                    state.note_base(base);
+                Record::Base(base, rest) => {
+                    note_base(state, base, rest);
                     places.note_base(state);
                 }
                 Record::Run(mut run) => {
@@ -351,6 +368,16 @@ impl Scan<'_> {
         mend().map_err(failed("mend", self.file.clone()))?;
         let (number, name, salt) = (self.number, self.file.clone(), self.salt);
         Ok(Segment { number, name, salt, file, tail: frames.end as u64, length })
+    }
+}
+
+/// As [`StoredState::note_base`], also if the last included entry is in a segment that was removed.
+fn note_base(state: &mut StoredState, base: Base, rest: Rest) {
+    let is_missing = state.term_at(base.last_included.index).is_none();
+    let has_later = state.last_log.index > base.last_included.index;
+    match rest {
+        Rest::Stays if is_missing && has_later => state.base = base,
+        Rest::Stays | Rest::Goes => state.note_base(base),
     }
 }
 

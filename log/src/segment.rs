@@ -15,8 +15,7 @@ use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::types::Index;
 
 use crate::disk::{Disk, DiskFile};
-use crate::error::Identity;
-use crate::format::{HEADER_BYTES, encode_header, salt_of, segment_name, temporary_name};
+use crate::format::{HEADER_BYTES, Owner, encode_header, salt_of, segment_name, temporary_name};
 use crate::places::SegmentFile;
 
 /// The shortest segment, in bytes.
@@ -49,7 +48,7 @@ pub(crate) type Coming = Receiver<io::Result<Prepared>>;
 /// Makes a segment, under a name that no log looks at.
 pub(crate) fn prepare(
     disk: &dyn Disk,
-    identity: &Identity,
+    owner: &Owner,
     number: u64,
     length: u64,
 ) -> io::Result<Prepared> {
@@ -63,7 +62,7 @@ pub(crate) fn prepare(
         }
         created => created?,
     };
-    file.write_at(&encode_header(identity, number), 0)?;
+    file.write_at(&encode_header(owner, number), 0)?;
     write_zeros(&*file, HEADER_BYTES as u64, length)?;
     file.sync()?;
     Ok(Prepared { number, file, length })
@@ -93,7 +92,7 @@ impl Prepared {
     }
 
     /// Gives it its name, durably.
-    pub(crate) fn begin(self, disk: &dyn Disk, identity: &Identity) -> io::Result<Segment> {
+    pub(crate) fn begin(self, disk: &dyn Disk, owner: &Owner) -> io::Result<Segment> {
         let Prepared { number, file, length } = self;
         disk.rename(&temporary_name(number), &segment_name(number))?;
         if !is_planted(Mutant::DirectoryNotSynced) {
@@ -102,7 +101,7 @@ impl Prepared {
         Ok(Segment {
             number,
             name: disk.describe(&segment_name(number)),
-            salt: salt_of(identity, number),
+            salt: salt_of(owner, number),
             file: Arc::from(file),
             tail: HEADER_BYTES as u64,
             length,

@@ -12,18 +12,19 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use actix_raft_core::entry::Entry;
 use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::{Base, Save, StoredState};
-use actix_raft_core::types::LogPosition;
+use actix_raft_core::types::{DiskId, LogPosition};
 use tracing::warn;
 
 use crate::disk::Disk;
 pub use crate::error::Identity;
 use crate::error::{OpenError, WriteError};
 use crate::format::{
-    FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, frame_size, marker, seal_frame, segment_name,
+    FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, Owner, frame_size, marker, seal_frame,
+    segment_name,
 };
 use crate::places::{Places, Point, SharedPlaces};
 use crate::read::LogReader;
-use crate::record::{put_base, put_hard_state, put_run};
+use crate::record::{Rest, put_base, put_hard_state, put_run};
 use crate::recover::{Recovered, recover};
 use crate::segment::{Coming, Prepared, Segment, prepare};
 
@@ -37,6 +38,10 @@ const LONGEST_FRAME: usize = u32::MAX as usize - (64 << 20);
 pub struct LogOptions {
     /// Whose log it is: fixed when the directory is first used.
     pub identity: Identity,
+    /// The name of the disk, if its directory is used for the first time now; `None`, the default,
+    /// draws one at random. A disk that comes in the place of one that was lost must not have the
+    /// name of that one.
+    pub new_disk: Option<DiskId>,
     /// The length of a segment, in bytes, written with zeros before it is used; a save that is
     /// larger gets a segment of its own. At least 1 KiB; default 16 MiB.
     pub segment_bytes: u64,
@@ -49,7 +54,17 @@ impl LogOptions {
     /// The defaults, for this server.
     #[must_use]
     pub fn new(identity: Identity) -> LogOptions {
-        LogOptions { identity, segment_bytes: 16 << 20, max_frame_bytes: 1 << 30 }
+        LogOptions { identity, new_disk: None, segment_bytes: 16 << 20, max_frame_bytes: 1 << 30 }
+    }
+
+    /// What the segments on this disk say of whose they are.
+    pub(crate) fn owner(&self, disk: DiskId) -> Owner {
+        Owner { identity: self.identity.clone(), disk }
+    }
+
+    /// The same for a disk that is used for the first time.
+    pub(crate) fn owner_of_new(&self) -> Owner {
+        self.owner(self.new_disk.unwrap_or_else(|| DiskId(fastrand::u64(1..))))
     }
 }
 
@@ -83,7 +98,7 @@ impl Wal {
         }
         let Recovered { state, places, sequence, segment } = match recover(&*disk, &options)? {
             Some(found) => found,
-            None => Recovered::of_new(first_segment(&*disk, &options)?),
+            None => new_log(&*disk, &options)?,
         };
         let wal = Wal {
             disk,
@@ -119,18 +134,17 @@ impl Wal {
     /// If the disk fails: then and ever after. If the saves are refused
     /// ([`WriteError::is_refusal`]): nothing changed.
     pub fn save(&mut self, saves: &[Save]) -> Result<(), WriteError> {
-        self.check(saves)?;
+        let rests = self.check(saves)?;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT);
         self.buffer.resize(FRAME_BYTES, 0);
-        for save in saves {
-            let dropped =
-                is_planted(Mutant::BatchDropsVote) && !std::ptr::eq(save, &saves[saves.len() - 1]);
+        for (place, save) in saves.iter().enumerate() {
+            let dropped = is_planted(Mutant::BatchDropsVote) && place + 1 < saves.len();
             if let Some(hard_state) = save.hard_state.filter(|_| !dropped) {
                 put_hard_state(&mut self.buffer, hard_state);
             }
-            if let Some(base) = &save.base {
-                put_base(&mut self.buffer, base);
+            if let Some((base, rest)) = save.base.as_ref().zip(rests.get(place)) {
+                put_base(&mut self.buffer, base, *rest);
             }
             for run in &save.entries {
                 put_run(&mut self.buffer, run);
@@ -204,21 +218,32 @@ impl Wal {
         synced.map_err(self.failed_at("sync", self.segment.tail))
     }
 
-    /// Whether these saves continue the log.
-    fn check(&self, saves: &[Save]) -> Result<(), WriteError> {
+    /// Whether these saves continue the log; says for each what its base leaves of it, if any has one.
+    fn check(&self, saves: &[Save]) -> Result<Vec<Rest>, WriteError> {
         if let Some(error) = &self.poisoned {
             return Err(error.clone());
         }
-        let mut log = (self.state.base.last_included, self.state.last_log);
-        for save in saves {
-            if let Some(base) = &save.base {
-                log = with_base(log, base.last_included)?;
-            }
-            for run in &save.entries {
+        let mut rests = Vec::new();
+        if saves.iter().all(|save| save.base.is_none()) {
+            let mut log = (self.state.base.last_included, self.state.last_log);
+            for run in saves.iter().flat_map(|save| &save.entries) {
                 log = with_run(log, run)?;
             }
+            return Ok(rests);
         }
-        Ok(())
+        // A base is rare: what the log will hold is worth a copy.
+        let mut state = self.state.clone();
+        for save in saves {
+            rests.push(match &save.base {
+                Some(base) => with_base(&mut state, base)?,
+                None => Rest::Stays,
+            });
+            for run in &save.entries {
+                with_run((state.base.last_included, state.last_log), run)?;
+                run.iter().for_each(|entry| state.note_entry(entry));
+            }
+        }
+        Ok(rests)
     }
 
     /// Writes the frame in the buffer and makes it durable; returns where it begins.
@@ -249,7 +274,7 @@ impl Wal {
     fn begin_segment(&mut self) -> Result<(), WriteError> {
         let mut first = vec![0; FRAME_BYTES];
         put_hard_state(&mut first, self.state.hard_state);
-        put_base(&mut first, &self.state.base);
+        put_base(&mut first, &self.state.base, Rest::Stays);
         first.extend_from_slice(&self.buffer[FRAME_BYTES..]);
         self.buffer = first;
 
@@ -264,15 +289,15 @@ impl Wal {
     }
 
     fn next_segment(&mut self, number: u64, length: u64) -> io::Result<Segment> {
-        let identity = &self.options.identity;
+        let owner = self.owner();
         // Waits for whoever makes it: two must not write to one file. If he failed, a new file is
         // no retry of anything.
         let ahead = self.next.take().and_then(|coming| coming.recv().ok()?.ok());
         let prepared = match ahead.filter(|prepared| prepared.fits(number, length)) {
             Some(prepared) => prepared,
-            None => prepare(&*self.disk, identity, number, length.max(self.options.segment_bytes))?,
+            None => prepare(&*self.disk, &owner, number, length.max(self.options.segment_bytes))?,
         };
-        prepared.begin(&*self.disk, identity)
+        prepared.begin(&*self.disk, &owner)
     }
 
     /// Makes what is durable now known to readers.
@@ -335,6 +360,11 @@ impl Wal {
         wanted.then_some((self.segment.number + 1, self.options.segment_bytes))
     }
 
+    /// Whose segments these are.
+    pub(crate) fn owner(&self) -> Owner {
+        self.options.owner(self.state.disk)
+    }
+
     /// Takes the next segment from someone who is making it, and waits for him if it must.
     pub(crate) fn expect_segment(&mut self, coming: Coming) {
         self.next = Some(coming);
@@ -350,13 +380,15 @@ fn with_marker(frame: usize) -> u64 {
 /// What a log begins after, and its last position.
 type Ends = (LogPosition, LogPosition);
 
-/// A log with another base: as [`StoredState::note_base`].
-fn with_base((current, last): Ends, base: LogPosition) -> Result<Ends, WriteError> {
-    if base.index < current.index {
-        return Err(WriteError::Backwards { base: base.index, current: current.index });
+/// Gives the log another base, and says what that leaves of it.
+fn with_base(state: &mut StoredState, base: &Base) -> Result<Rest, WriteError> {
+    let (current, last_included) = (state.base.last_included, base.last_included);
+    if last_included.index < current.index {
+        return Err(WriteError::Backwards { base: last_included.index, current: current.index });
     }
-    let nothing_left = last <= base || last.index <= base.index;
-    Ok((base, if nothing_left { base } else { last }))
+    let has_last = state.term_at(last_included.index) == Some(last_included.term);
+    state.note_base(base.clone());
+    Ok(if has_last { Rest::Stays } else { Rest::Goes })
 }
 
 /// A log with a run of entries at its end or over it.
@@ -373,9 +405,11 @@ fn with_run((base, last): Ends, run: &[Entry]) -> Result<Ends, WriteError> {
     }
 }
 
-fn first_segment(disk: &dyn Disk, options: &LogOptions) -> Result<Segment, OpenError> {
-    let made = prepare(disk, &options.identity, 1, options.segment_bytes)
-        .and_then(|prepared: Prepared| prepared.begin(disk, &options.identity));
+fn new_log(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, OpenError> {
+    let owner = options.owner_of_new();
+    let made = prepare(disk, &owner, 1, options.segment_bytes)
+        .and_then(|prepared: Prepared| prepared.begin(disk, &owner));
     let file = disk.describe(&segment_name(1));
-    made.map_err(|source| OpenError::Io { operation: "make", file, source })
+    let segment = made.map_err(|source| OpenError::Io { operation: "make", file, source })?;
+    Ok(Recovered::of_new(segment, owner.disk))
 }

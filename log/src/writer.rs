@@ -51,10 +51,10 @@ impl Log {
     /// # Errors
     /// If the log is damaged, is another server's, the disk refuses, or there can be no thread.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, StoredState), OpenError> {
-        let (wal, state) = Wal::open(Arc::clone(&disk), options.clone())?;
+        let (wal, state) = Wal::open(Arc::clone(&disk), options)?;
         let reader = wal.reader();
         let (requests, received) = sync_channel(QUEUE);
-        let writer = Writer { wal, disk, options };
+        let writer = Writer { wal, disk };
         let thread = thread::Builder::new()
             .name("raft-log".to_string())
             .spawn(move || writer.run(&received))
@@ -153,7 +153,6 @@ impl Drop for Done {
 struct Writer {
     wal: Wal,
     disk: Arc<dyn Disk>,
-    options: LogOptions,
 }
 
 /// Whether the thread goes on.
@@ -228,10 +227,10 @@ impl Writer {
     /// Has the next segment made while this one still has room.
     fn prepare_segment(&mut self) {
         let Some((number, length)) = self.wal.wanted_segment() else { return };
-        let (disk, identity) = (Arc::clone(&self.disk), self.options.identity.clone());
+        let (disk, owner) = (Arc::clone(&self.disk), self.wal.owner());
         let (sender, coming) = channel();
         let make = move || {
-            let prepared = prepare(&*disk, &identity, number, length);
+            let prepared = prepare(&*disk, &owner, number, length);
             if let Err(error) = &prepared {
                 // It is tried again when it is needed, and then the error counts.
                 warn!("the next segment can't be made yet: {error}");

@@ -19,14 +19,14 @@ use proptest::test_runner::RngSeed;
 use support::{Model, Step, membership, open, options, perform, run, vote};
 
 #[test]
-fn the_first_bytes_of_format_version_1_are_these() {
+fn the_first_bytes_of_format_version_2_are_these() {
     let disk = CrashDisk::new();
     let (mut wal, _) = open(&disk).unwrap();
     wal.save(&[vote(3, Some(2)), run(3, 1, 1)]).unwrap();
     wal.mark().unwrap();
     let bytes = disk.bytes(&segment_name(1)).unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&bytes[..43]), include_str!("golden/header.hex").trim());
+    assert_eq!(hex(&bytes[..51]), include_str!("golden/header.hex").trim());
     assert_eq!(
         hex(&bytes[HEADER_BYTES..HEADER_BYTES + 120]),
         include_str!("golden/frame.hex").trim()
@@ -102,7 +102,7 @@ fn a_segment_begins_with_what_is_lost_when_older_ones_are_removed() {
     let disk = CrashDisk::new();
     let (mut wal, _) = open(&disk).unwrap();
     let mut model = Model::default();
-    let first = Base { membership: Some(Arc::new(membership(0))), ..Base::default() };
+    let first = Base { membership: Some((Index(0), Arc::new(membership(0)))), ..Base::default() };
     let first = Save { base: Some(first), ..Save::default() };
     let steps = [
         Step::Save(vec![first, vote(4, Some(2))]),
@@ -123,7 +123,7 @@ fn a_segment_begins_with_what_is_lost_when_older_ones_are_removed() {
     assert_eq!(Model::of(&wal), model);
     for name in disk.list().unwrap() {
         let records = &disk.bytes(&name).unwrap()[HEADER_BYTES + 16..];
-        assert_eq!((records[0], records[18]), (1, 2), "{name}: the hard state, then the base");
+        assert_eq!((records[0], records[19]), (1, 2), "{name}: the hard state, then the base");
     }
 }
 

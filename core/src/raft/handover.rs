@@ -83,6 +83,6 @@ impl Raft {
 
     /// Whether this server could be elected.
     fn may_stand(&self) -> bool {
-        self.node.may_stand() && self.node.is_trusted()
+        self.node.may_stand() && self.node.is_trusted() && !self.node.receiving.is_installing()
     }
 }

@@ -8,6 +8,7 @@ use crate::message::{
     VoteRefusal, VoteRequest, VoteResponse,
 };
 use crate::mutants::{Mutant, is_planted};
+use crate::receiving;
 use crate::types::{LogPosition, NodeId};
 
 /// How far another server's term may be ahead of one's own: a thousand elections a second would
@@ -88,6 +89,11 @@ impl Raft {
             {
                 follower::contradiction(&self.node, request)
             }
+            MessageBody::InstallSnapshotRequest(request)
+                if request.term >= self.node.current_term() =>
+            {
+                receiving::contradiction(&self.node, &request.snapshot)
+            }
             _ => None,
         }
     }
@@ -128,22 +134,33 @@ impl Raft {
         if request.term < self.node.current_term() {
             return self.refuse_stale_leader(from, request);
         }
-        match &mut self.role {
-            Role::Follower(_) => {}
-            Role::PreCandidate(_) | Role::Candidate(_)
-                if is_planted(Mutant::CandidateIgnoresLeader) =>
-            {
-                return;
-            }
-            // "If the leader's term is at least as large as the candidate's current term, then the
-            // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
-            Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(from)),
-            Role::Leader(_) => {
-                return self.node.violation(from, "a second leader in one term (§5.2)");
-            }
+        if !self.recognize_leader(from) {
+            return;
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.on_append_entries(&mut self.node, from, request);
+        }
+    }
+
+    /// A request came from the leader of the current term. Returns whether this server follows.
+    pub(super) fn recognize_leader(&mut self, from: NodeId) -> bool {
+        match &mut self.role {
+            Role::Follower(_) => true,
+            Role::PreCandidate(_) | Role::Candidate(_)
+                if is_planted(Mutant::CandidateIgnoresLeader) =>
+            {
+                false
+            }
+            // "If the leader's term is at least as large as the candidate's current term, then the
+            // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.become_follower(Some(from));
+                true
+            }
+            Role::Leader(_) => {
+                self.node.violation(from, "a second leader in one term (§5.2)");
+                false
+            }
         }
     }
 

@@ -19,6 +19,7 @@ mod leadership;
 mod leases;
 mod membership;
 mod membership_chaos;
+mod membership_hostile;
 mod pre_vote;
 mod priorities;
 mod reads;

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::stored::{Base, Save, StoredState};
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term};
 use actix_raft_log::crash::CrashDisk;
 use actix_raft_log::error::{Identity, OpenError};
 use actix_raft_log::wal::{LogOptions, Wal};
 use bytes::Bytes;
+
+/// The disk.
+pub const DISK: DiskId = DiskId(0x5eed);
 
 pub fn identity() -> Identity {
     Identity { cluster_id: "tests".to_string(), node_id: NodeId(1) }
@@ -19,7 +22,7 @@ pub fn identity() -> Identity {
 
 /// Segments so small that a few saves fill one.
 pub fn options() -> LogOptions {
-    LogOptions { segment_bytes: 2048, ..LogOptions::new(identity()) }
+    LogOptions { segment_bytes: 2048, new_disk: Some(DISK), ..LogOptions::new(identity()) }
 }
 
 pub fn open(disk: &CrashDisk) -> Result<(Wal, StoredState), OpenError> {
@@ -41,7 +44,15 @@ pub fn entry(term: u64, index: u64) -> Entry {
 
 pub fn membership(n: u64) -> Membership {
     let address = |id| (NodeId(id), Address::new(format!("host-{id}:{n}"), ""));
-    Membership::new([NodeId(1), NodeId(2)], (1..4).map(address)).unwrap()
+    let members = Membership::new([NodeId(1), NodeId(2)], (1..4).map(address)).unwrap();
+    match n % 2 {
+        0 => members,
+        // A change is under way.
+        _ => {
+            let goal = Membership::new([NodeId(1)], [address(1)]).unwrap();
+            members.on_the_way_to(Arc::new(goal)).unwrap()
+        }
+    }
 }
 
 /// A save of the entries of these indexes in this term.
@@ -51,7 +62,8 @@ pub fn run(term: u64, first: u64, last: u64) -> Save {
 }
 
 pub fn vote(term: u64, voted_for: Option<u64>) -> Save {
-    let hard_state = HardState { current_term: Term(term), voted_for: voted_for.map(NodeId) };
+    let hard_state =
+        HardState { current_term: Term(term), voted_for: voted_for.map(NodeId), trusted: term > 2 };
     Save { hard_state: Some(hard_state), ..Save::default() }
 }
 
@@ -99,7 +111,8 @@ impl Model {
 
     /// What opening the log must say.
     pub fn state(&self) -> StoredState {
-        let mut state = StoredState { hard_state: self.hard_state, ..StoredState::default() };
+        let mut state =
+            StoredState { hard_state: self.hard_state, disk: DISK, ..StoredState::default() };
         state.note_base(self.base.clone());
         self.entries.iter().for_each(|entry| state.note_entry(entry));
         state
@@ -137,7 +150,10 @@ pub fn perform(wal: &mut Wal, model: &Model, step: &Step) -> bool {
 /// several segments, one that is larger than others, purges.
 pub fn script() -> Vec<Step> {
     let first = Save {
-        base: Some(Base { membership: Some(Arc::new(membership(0))), ..Base::default() }),
+        base: Some(Base {
+            membership: Some((Index(0), Arc::new(membership(0)))),
+            ..Base::default()
+        }),
         ..Save::default()
     };
     vec![
