@@ -42,8 +42,8 @@ impl Raft {
             return;
         }
         match self.node.receiving.on_piece(request) {
-            Piece::Store(snapshot) => {
-                let chunk = request.chunk.clone();
+            Piece::Store => {
+                let (snapshot, chunk) = (request.snapshot.clone(), request.chunk.clone());
                 self.node.effect(Effect::StoreSnapshotChunk { snapshot, chunk });
             }
             Piece::AllHere => {
