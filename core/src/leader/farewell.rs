@@ -64,7 +64,7 @@ impl Leader {
             };
             let knows = progress.match_index.min(node.commit_index) >= entry;
             if knows {
-                send_append(node, id, progress.next_index, Arc::new([]), self.round);
+                send_append(node, id, progress, Arc::new([]), self.round);
             }
             if knows || node.now >= until {
                 self.progress.remove(&id);
@@ -82,7 +82,7 @@ impl Leader {
             return false;
         }
         for (to, progress) in &self.progress {
-            send_append(node, *to, progress.next_index, Arc::new([]), self.round);
+            send_append(node, *to, progress, Arc::new([]), self.round);
         }
         let voters = node.other_voters().into_iter().filter(|id| self.hears(node, *id));
         let stored = |id: &NodeId| self.progress.get(id).map(|progress| progress.match_index);

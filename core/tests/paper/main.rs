@@ -9,6 +9,7 @@ mod support;
 
 mod catching_up;
 mod commitment;
+mod disk_chaos;
 mod election;
 mod flow;
 mod follower_reads;
