@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use crate::leader::{Leader, send_append};
-use crate::message::{MessageBody, TimeoutNowRequest};
 use crate::node::Node;
 use crate::progress::Progress;
-use crate::types::{Index, NodeId, Time};
+use crate::types::{Index, Time};
 
 /// For how many election timeouts a server that was removed is still told so.
 const FAREWELL_TIMEOUTS: u32 = 10;
@@ -84,11 +83,8 @@ impl Leader {
         for (to, progress) in &self.progress {
             send_append(node, *to, progress, Arc::new([]), self.round);
         }
-        let voters = node.other_voters().into_iter().filter(|id| self.hears(node, *id));
-        let stored = |id: &NodeId| self.progress.get(id).map(|progress| progress.match_index);
-        if let Some(heir) = voters.max_by_key(stored) {
-            let request = TimeoutNowRequest { term: node.current_term() };
-            node.send(heir, MessageBody::TimeoutNowRequest(request));
+        if let Some(heir) = self.heir(node, |_| true) {
+            self.tell_to_stand(node, heir);
         }
         true
     }
