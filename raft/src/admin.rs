@@ -173,6 +173,9 @@ pub enum ConfigChangeError {
     /// up, and the members are what they were.
     #[error("node {0} is not heard and did not catch up")]
     NotCaughtUp(NodeId),
+    /// A later request took the change back while a new voter was still catching up.
+    #[error("a later request took the change back")]
+    TakenBack,
     /// Leadership was lost, or the node stopped, on the way. If an entry of the change was stored by
     /// enough nodes, the next leader will finish it; else nothing of it will remain. Ask it again,
     /// or look at the members.
@@ -204,6 +207,7 @@ impl ConfigChangeError {
             ChangeError::NotAMember(id) => ConfigChangeError::NotAMember(id),
             ChangeError::Contradiction(id) => ConfigChangeError::Contradiction(id),
             ChangeError::NotCaughtUp(id) => ConfigChangeError::NotCaughtUp(id),
+            ChangeError::TakenBack => ConfigChangeError::TakenBack,
             ChangeError::OutcomeUnknown => ConfigChangeError::OutcomeUnknown {
                 reason: "leadership was lost before the change was committed".into(),
             },
@@ -268,7 +272,8 @@ impl TransferLeadershipError {
 }
 
 /// Makes this node stand for election at once. It is elected only if its log is as long as a
-/// majority's; a leader that is well loses its office. Answered when it stands.
+/// majority's. A leader that is heard is not unseated by it: for that there is
+/// [`TransferLeadership`]. Answered when it stands.
 #[derive(Clone, Copy, Debug)]
 pub struct TriggerElection;
 
@@ -285,6 +290,12 @@ pub enum TriggerElectionError {
     /// It has no vote, or could not be elected now.
     #[error("this node can't be a candidate now")]
     NotAVoter,
+    /// It hears a leader, or heard one so lately that it may have promised not to vote yet.
+    #[error("a leader is heard")]
+    LeaderHeard {
+        /// The leader, if it still follows one.
+        leader: Option<NodeId>,
+    },
     /// The node has stopped.
     #[error("this node has stopped: {reason}")]
     Stopped {
@@ -298,6 +309,7 @@ impl From<ElectionError> for TriggerElectionError {
         match error {
             ElectionError::AlreadyLeader => TriggerElectionError::AlreadyLeader,
             ElectionError::NotAVoter => TriggerElectionError::NotAVoter,
+            ElectionError::LeaderHeard { leader } => TriggerElectionError::LeaderHeard { leader },
         }
     }
 }
