@@ -266,5 +266,5 @@ fn random_reads_and_transfers_under_faults_are_answered_once_and_truly() {
         served += counts.0;
         handed_over += counts.1;
     }
-    assert!(served > 5_000 && handed_over > 20, "{served} served, {handed_over} handed over");
+    assert!(served > 3_000 && handed_over > 50, "{served} served, {handed_over} handed over");
 }
