@@ -40,8 +40,8 @@
 pub mod crash;
 pub mod disk;
 pub mod error;
-pub mod format;
 mod files;
+pub mod format;
 mod places;
 pub mod read;
 pub mod real;

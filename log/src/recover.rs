@@ -79,7 +79,9 @@ pub(crate) fn recover(
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
     let recovered = match (numbers.first().copied(), numbers.last().copied()) {
-        (Some(oldest), Some(newest)) => Some(read_segments(disk, options, snapshots, (oldest, newest))?),
+        (Some(oldest), Some(newest)) => {
+            Some(read_segments(disk, options, snapshots, (oldest, newest))?)
+        }
         _ if snapshots.is_empty() => None,
         // A server takes no snapshot before it has a log.
         _ => return Err(OpenError::Missing { file: disk.describe(&segment_name(1)) }),

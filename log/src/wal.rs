@@ -320,8 +320,15 @@ impl Wal {
 
     /// Writes the frame in the buffer and makes it durable; returns where it begins.
     fn write_frame(&mut self) -> Result<u64, WriteError> {
-        let needed = with_marker(self.buffer.len());
-        if self.segment.tail + needed > self.segment.length {
+        // The power may have failed between the making of a segment and its first frame.
+        let is_first = self.segment.tail == HEADER_BYTES as u64 && self.sequence > 0;
+        if is_first {
+            self.repeat_state();
+        }
+        if self.segment.tail + with_marker(self.buffer.len()) > self.segment.length {
+            if !is_first {
+                self.repeat_state();
+            }
             self.begin_segment()?;
         }
         seal_frame(&mut self.buffer, self.segment.salt, self.sequence + 1);
@@ -342,14 +349,18 @@ impl Wal {
         Ok(offset)
     }
 
-    /// Goes on in a new segment, whose first frame repeats what would be lost with the older ones.
-    fn begin_segment(&mut self) -> Result<(), WriteError> {
+    /// Lets the frame in the buffer, a segment's first one, repeat what would be lost with the older
+    /// segments.
+    fn repeat_state(&mut self) {
         let mut first = vec![0; FRAME_BYTES];
         put_hard_state(&mut first, self.state.hard_state);
         put_base(&mut first, &self.state.base, Rest::Stays);
         first.extend_from_slice(&self.buffer[FRAME_BYTES..]);
         self.buffer = first;
+    }
 
+    /// Goes on in a new segment.
+    fn begin_segment(&mut self) -> Result<(), WriteError> {
         let number = self.segment.number + 1;
         let length = HEADER_BYTES as u64 + with_marker(self.buffer.len());
         let begun = self.next_segment(number, length);

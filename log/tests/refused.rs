@@ -66,10 +66,7 @@ fn a_base_before_the_one_there_is() {
 #[test]
 fn a_base_that_no_snapshot_includes() {
     let error = refused(&[begin_after(base(2, 4))]);
-    assert_eq!(
-        error.to_string(),
-        "the log can't begin after 4: the latest snapshot is up to 3"
-    );
+    assert_eq!(error.to_string(), "the log can't begin after 4: the latest snapshot is up to 3");
 }
 
 #[test]

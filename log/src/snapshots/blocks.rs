@@ -198,7 +198,8 @@ impl Source {
         let held = self.window.len();
         let rest = self.size.saturating_sub(self.offset + held as u64);
         // A length that is wrong must not make us ask for more memory than there is file.
-        let more = (count.max(WINDOW_BYTES) - held).min(usize::try_from(rest).unwrap_or(usize::MAX));
+        let more =
+            (count.max(WINDOW_BYTES) - held).min(usize::try_from(rest).unwrap_or(usize::MAX));
         self.window.resize(held + more, 0);
         let read = self.file.read_at(&mut self.window[held..], self.offset + held as u64)?;
         self.window.truncate(held + read);

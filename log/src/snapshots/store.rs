@@ -101,8 +101,7 @@ impl SnapshotStore {
         let latest = lock(&self.shared.kept).last().map(|kept| Arc::clone(&kept.stored));
         let Some(stored) = latest else { return Ok(None) };
         let name = snapshot_name(stored.snapshot.last_included());
-        let blocks =
-            Blocks::open(Arc::clone(&stored.file)).map_err(self.broken("read", &name))?;
+        let blocks = Blocks::open(Arc::clone(&stored.file)).map_err(self.broken("read", &name))?;
         let file = self.disk().describe(&name);
         Ok(Some(SnapshotReader::new(stored.snapshot.clone(), file, blocks)))
     }
@@ -236,7 +235,10 @@ impl Stored {
             }
         }
         if read < bytes.len() {
-            return Err(Broken::Damaged { offset: start + read as u64, what: "the file ends early" });
+            return Err(Broken::Damaged {
+                offset: start + read as u64,
+                what: "the file ends early",
+            });
         }
         Ok(Bytes::from(bytes).slice((from - start) as usize..(to - start) as usize))
     }
