@@ -49,5 +49,6 @@ mod record;
 mod recover;
 mod segment;
 pub mod snapshots;
+mod space;
 pub mod wal;
 pub mod writer;

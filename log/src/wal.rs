@@ -29,6 +29,7 @@ use crate::record::{Rest, put_base, put_hard_state, put_run};
 use crate::recover::{Recovered, recover};
 use crate::segment::{Coming, Prepared, Segment, prepare};
 use crate::snapshots::{SnapshotStore, find};
+use crate::space::Space;
 
 /// How much memory is kept for the next frame.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -52,6 +53,9 @@ pub struct LogOptions {
     pub max_frame_bytes: usize,
     /// Whether snapshots are compressed (LZ4).
     pub compress_snapshots: bool,
+    /// With less room than this on the disk, in bytes, the log is low on space; it is no longer with
+    /// twice as much. Best more than a few segments; default 128 MiB.
+    pub low_space_bytes: u64,
 }
 
 impl LogOptions {
@@ -64,6 +68,7 @@ impl LogOptions {
             segment_bytes: 16 << 20,
             max_frame_bytes: 1 << 30,
             compress_snapshots: true,
+            low_space_bytes: 128 << 20,
         }
     }
 
@@ -85,6 +90,7 @@ pub struct Wal {
     state: StoredState,
     places: SharedPlaces,
     files: Arc<Files>,
+    space: Arc<Space>,
     snapshots: SnapshotStore,
     segment: Segment,
     /// The sequence number of the last frame.
@@ -127,12 +133,14 @@ impl Wal {
         let snapshots = found.open(Arc::clone(&disk), &options)?;
         let files = Arc::new(Files::new(Arc::clone(&disk)));
         files.keep(segment.number, Arc::clone(&segment.file));
+        let space = Arc::new(Space::new(Arc::clone(&disk), options.low_space_bytes));
         let mut wal = Wal {
             disk,
             options,
             state,
             places: Arc::new(RwLock::new(places)),
             files,
+            space,
             snapshots,
             segment,
             sequence,
@@ -176,6 +184,18 @@ impl Wal {
     #[must_use]
     pub fn state(&self) -> &StoredState {
         &self.state
+    }
+
+    /// Whether there is so little room on the disk that no more entries should be saved, as it was
+    /// when the last segment was made or removed, or [`Wal::check_space`] was called.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// Asks the disk whether there is so little room.
+    pub fn check_space(&self) -> bool {
+        self.space.check()
     }
 
     /// The snapshots beside the log.
@@ -249,6 +269,7 @@ impl Wal {
             warn!("{}: an old segment can't be removed: {error}", self.disk.describe(&name));
             self.removing = Removing::Failed;
         }
+        self.space.check();
         self.removing == Removing::Works
     }
 
@@ -381,7 +402,9 @@ impl Wal {
             Some(prepared) => prepared,
             None => prepare(&*self.disk, &owner, number, length.max(self.options.segment_bytes))?,
         };
-        prepared.begin(&*self.disk, &owner)
+        let begun = prepared.begin(&*self.disk, &owner);
+        self.space.check();
+        begun
     }
 
     /// Makes what is durable now known to readers.
@@ -443,6 +466,10 @@ impl Wal {
         let half_full = self.segment.tail * 2 > self.segment.length;
         let wanted = self.next.is_none() && self.poisoned.is_none() && half_full;
         wanted.then_some((self.segment.number + 1, self.options.segment_bytes))
+    }
+
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space)
     }
 
     /// Whose segments these are.
