@@ -156,14 +156,6 @@ impl Transport {
         }
     }
 
-    /// Where this peer was last sent something; `None` if it never was.
-    #[must_use]
-    pub fn last_address(&self, to: NodeId) -> Option<String> {
-        let peers = self.peers();
-        let peer = [Lane::Main, Lane::Bulk].iter().find_map(|lane| peers.get(&(to, *lane)));
-        peer.map(|peer| peer.address())
-    }
-
     /// Asks a peer's application and waits for the answer: without a limit of its own, so bound it
     /// with a timeout. Given up while it waits, the request may still be carried out.
     ///
