@@ -2,19 +2,19 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
-use actix::{Actor, Addr};
+use actix::Actor;
 use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::client::Client;
 use actix_raft::config::Config;
 use actix_raft::messages::{Address, Index, NodeId};
 use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
-use actix_raft::storage::{Apply, GetInitialState, RaftStorage, ReadLog, SaveLog};
+use actix_raft::storage::Storage;
 use actix_raft::testing::{MemoryStorage, Router};
 use bytes::{Buf, Bytes};
 
@@ -26,6 +26,7 @@ pub struct Journal(Vec<Bytes>);
 impl Application for Journal {
     type Command = Bytes;
     type Response = (usize, Bytes);
+    type Rejection = Infallible;
 
     fn encode(command: Bytes) -> Bytes {
         command
@@ -111,13 +112,7 @@ impl Cluster {
         cluster
     }
 
-    pub async fn add<S: RaftStorage<Journal>>(&mut self, id: u64, storage: Addr<S>, config: Config)
-    where
-        S::Context: ToEnvelope<S, GetInitialState>
-            + ToEnvelope<S, SaveLog>
-            + ToEnvelope<S, ReadLog>
-            + ToEnvelope<S, Apply<Journal>>,
-    {
+    pub async fn add(&mut self, id: u64, storage: impl Into<Storage<Journal>>, config: Config) {
         let mut options = RaftOptions::new(NodeId(id), storage, self.router.port().start());
         options.config = config;
         let node = Raft::start(options).await.unwrap();
@@ -151,6 +146,46 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// Handlers of an actor that takes no snapshots and looks at no disk.
+#[macro_export]
+macro_rules! without_snapshots {
+    ($storage:ty) => {
+        impl actix::Handler<actix_raft::storage::BuildSnapshot> for $storage {
+            type Result = Result<Option<Snapshot>, StorageError>;
+
+            fn handle(&mut self, _: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+        impl actix::Handler<ReadSnapshot> for $storage {
+            type Result = Result<Option<SnapshotChunk>, StorageError>;
+
+            fn handle(&mut self, _: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+        impl actix::Handler<StoreSnapshotChunk> for $storage {
+            type Result = Result<u64, StorageError>;
+
+            fn handle(&mut self, _: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+                Ok(0)
+            }
+        }
+        impl actix::Handler<InstallSnapshot> for $storage {
+            type Result = Result<bool, StorageError>;
+
+            fn handle(&mut self, _: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(false)
+            }
+        }
+        impl actix::Handler<WatchDiskSpace> for $storage {
+            type Result = ();
+
+            fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
+        }
+    };
 }
 
 pub fn members(size: u64) -> Vec<(NodeId, Address)> {
