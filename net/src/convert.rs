@@ -158,6 +158,8 @@ pub fn to_wire(message: &Message) -> wire::Message {
                 round: m.round,
                 outcome: Some(outcome_to_wire(m.outcome)),
                 disk: disk_to_wire(m.disk),
+                untrusted: !m.trusted,
+                disk_is_full: m.disk_is_full,
             })
         }
         MessageBody::VoteRequest(m) => wire::MessageBody::VoteRequest(rpc::VoteRequest {
@@ -166,6 +168,7 @@ pub fn to_wire(message: &Message) -> wire::Message {
             last_log_index: m.last_log.index.0,
             kind: kind_to_wire(m.kind).into(),
             round: m.round,
+            disk: disk_to_wire(m.disk),
         }),
         MessageBody::VoteResponse(m) => wire::MessageBody::VoteResponse(rpc::VoteResponse {
             term: m.term.0,
@@ -173,6 +176,7 @@ pub fn to_wire(message: &Message) -> wire::Message {
             round: m.round,
             vote_granted: m.vote_granted,
             refusal: m.refusal.map(|refusal| refusal_to_wire(refusal).into()),
+            disk: disk_to_wire(m.disk),
         }),
         MessageBody::InstallSnapshotRequest(m) => {
             wire::MessageBody::InstallSnapshotRequest(install_request_to_wire(m))
@@ -226,6 +230,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
             last_log: position(m.last_log_term, m.last_log_index)?,
             kind: kind_from_wire("VoteRequest", m.kind)?,
             round: m.round,
+            disk: disk_from_wire(m.disk),
         }),
         wire::MessageBody::VoteResponse(m) => MessageBody::VoteResponse(VoteResponse {
             term: Term(m.term),
@@ -234,6 +239,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
             vote_granted: m.vote_granted,
             // Who got the vote needs no reason.
             refusal: m.refusal.filter(|_| !m.vote_granted).and_then(refusal_from_wire),
+            disk: disk_from_wire(m.disk),
         }),
         wire::MessageBody::InstallSnapshotRequest(m) => {
             MessageBody::InstallSnapshotRequest(install_request_from_wire(m)?)
@@ -312,8 +318,14 @@ fn append_response_from_wire(
             return Err(DecodeError::Missing { message, part });
         }
     };
-    let disk = disk_from_wire(m.disk);
-    Ok(AppendEntriesResponse { term: Term(m.term), round: m.round, disk, outcome })
+    Ok(AppendEntriesResponse {
+        term: Term(m.term),
+        round: m.round,
+        disk: disk_from_wire(m.disk),
+        trusted: !m.untrusted,
+        disk_is_full: m.disk_is_full,
+        outcome,
+    })
 }
 
 fn outcome_to_wire(outcome: AppendOutcome) -> rpc::AppendOutcome {

@@ -67,6 +67,8 @@ fn membership() -> impl Strategy<Value = Membership> {
                 outgoing.map(|outgoing| first(&members, outgoing)),
                 members.clone(),
             );
+            let founders = members.keys().map(|id| (*id, DiskId(!id.0))).collect();
+            let now = now.map(|now| now.founded_on(founders));
             let Some((members, voters)) = goal else { return now.unwrap() };
             let goal = Membership::new(first(&members, voters), members).unwrap();
             now.unwrap().on_the_way_to(Arc::new(goal)).unwrap()
@@ -130,10 +132,20 @@ fn append_response() -> impl Strategy<Value = MessageBody> {
             AppendOutcome::Conflict { prev_log_index, hint }
         }),
     ];
-    (any::<u64>(), any::<u64>(), disk(), outcome).prop_map(|(term, round, disk, outcome)| {
-        let response = AppendEntriesResponse { term: Term(term), round, disk, outcome };
-        MessageBody::AppendEntriesResponse(response)
-    })
+    let flags = any::<(bool, bool)>();
+    (any::<u64>(), any::<u64>(), disk(), flags, outcome).prop_map(
+        |(term, round, disk, (trusted, disk_is_full), outcome)| {
+            let term = Term(term);
+            MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                round,
+                disk,
+                trusted,
+                disk_is_full,
+                outcome,
+            })
+        },
+    )
 }
 
 fn vote() -> impl Strategy<Value = MessageBody> {
@@ -147,16 +159,24 @@ fn vote() -> impl Strategy<Value = MessageBody> {
         Some(VoteRefusal::Untrusted),
     ]);
     prop_oneof![
-        (1..=u64::MAX, position(), kind(), any::<u64>()).prop_map(
-            |(term, last_log, kind, round)| {
-                MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round })
+        (1..=u64::MAX, position(), kind(), any::<u64>(), disk()).prop_map(
+            |(term, last_log, kind, round, disk)| {
+                let term = Term(term);
+                MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round, disk })
             }
         ),
-        (any::<u64>(), kind(), any::<u64>(), any::<bool>(), refusal).prop_map(
-            |(term, kind, round, granted, refusal)| {
+        (any::<u64>(), kind(), any::<u64>(), any::<bool>(), refusal, disk()).prop_map(
+            |(term, kind, round, granted, refusal, disk)| {
                 let vote_granted = granted && refusal.is_none();
                 let term = Term(term);
-                MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted, refusal })
+                MessageBody::VoteResponse(VoteResponse {
+                    term,
+                    kind,
+                    round,
+                    vote_granted,
+                    refusal,
+                    disk,
+                })
             }
         ),
     ]
@@ -659,7 +679,7 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
 fn a_refusal_for_an_unknown_reason_is_a_refusal() {
     let decoded = |vote_granted, refusal| {
         let kind = rpc::VoteKind::Vote.into();
-        let vote = rpc::VoteResponse { term: 1, kind, round: 1, vote_granted, refusal };
+        let vote = rpc::VoteResponse { term: 1, kind, round: 1, vote_granted, refusal, disk: None };
         let body = Some(wire::MessageBody::VoteResponse(vote));
         let message = from_wire(wire::Message { group: 7, from: 1, to: 2, body });
         let MessageBody::VoteResponse(vote) = message.unwrap().body else { panic!() };

@@ -98,6 +98,7 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
+        // One that is out begins no change; the next leader may.
         if self.is_out(node) {
             return;
         }
@@ -264,7 +265,7 @@ impl Leader {
         Err(ChangeError::InoperableConfig(too_few))
     }
 
-    pub(super) fn hears(&self, node: &Node, id: NodeId) -> bool {
+    fn hears(&self, node: &Node, id: NodeId) -> bool {
         let recently = |at| node.now.since(at) < node.config.election_timeout;
         self.progress.get(&id).is_some_and(|progress| recently(progress.last_contact))
     }

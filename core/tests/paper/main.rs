@@ -21,6 +21,7 @@ mod leases;
 mod membership;
 mod membership_chaos;
 mod membership_hostile;
+mod membership_snapshots;
 mod pre_vote;
 mod priorities;
 mod reads;

@@ -50,6 +50,20 @@ pub struct Membership {
     /// What the change under way will end with; absent if there is none.
     #[prost(message, optional, tag = "4")]
     pub goal: Option<Goal>,
+    /// The servers that formed the cluster, in its first configuration; ascending.
+    #[prost(message, repeated, tag = "5")]
+    pub founders: Vec<Founder>,
+}
+
+/// A server that formed the cluster.
+#[derive(Clone, Copy, PartialEq, ProstMessage)]
+pub struct Founder {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its disk.
+    #[prost(fixed64, tag = "2")]
+    pub disk: u64,
 }
 
 /// The members with which a change will end.

@@ -134,7 +134,8 @@ pub fn message(from: u64, to: u64, body: MessageBody) -> Message {
 /// A small message that can be told from others by its round.
 pub fn numbered(from: u64, to: u64, round: u64) -> Message {
     let last_log = LogPosition::new(2, 5);
-    let vote = VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round };
+    let vote =
+        VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round, disk: DiskId::UNKNOWN };
     message(from, to, MessageBody::VoteRequest(vote))
 }
 
@@ -210,7 +211,14 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
     let hint = LogPosition::new(1, 3);
     let conflict = AppendOutcome::Conflict { prev_log_index: Index(4), hint };
     let response = |disk, outcome| {
-        let response = AppendEntriesResponse { term: Term(3), round: 300, disk, outcome };
+        let response = AppendEntriesResponse {
+            term: Term(3),
+            round: 300,
+            disk,
+            trusted: true,
+            disk_is_full: false,
+            outcome,
+        };
         MessageBody::AppendEntriesResponse(response)
     };
     let vote = |refusal: Option<VoteRefusal>| {
@@ -220,6 +228,7 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
             round: 9,
             vote_granted: refusal.is_none(),
             refusal,
+            disk: DiskId::UNKNOWN,
         })
     };
     let last_included = LogPosition::new(2, 6);
