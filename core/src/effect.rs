@@ -201,7 +201,7 @@ pub enum ProposeError {
 /// Why a node can't serve a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ReadError {
-    /// It knows of no leader to ask, or lost its own leadership.
+    /// It heard of no leader for two election timeouts, or lost its own leadership.
     #[error("no leader answers for this node")]
     NotLeader {
         /// The leader, if one is known.

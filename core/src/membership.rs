@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::mutants::{Mutant, is_planted};
-use crate::types::NodeId;
+use crate::types::{DiskId, NodeId};
 
 /// Where a server is reached. The protocol carries it and never looks inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +44,7 @@ pub struct Membership {
     voters_outgoing: Option<BTreeSet<NodeId>>,
     addresses: BTreeMap<NodeId, Address>,
     goal: Option<Arc<Membership>>,
+    founders: BTreeMap<NodeId, DiskId>,
 }
 
 /// Why a set of members is none.
@@ -92,7 +93,7 @@ impl Membership {
                 return Err(MembershipError::UnknownVoter(*id));
             }
         }
-        Ok(Membership { voters, voters_outgoing, addresses, goal: None })
+        Ok(Membership { voters, voters_outgoing, addresses, goal: None, founders: BTreeMap::new() })
     }
 
     /// The same members on their way to others: a change under way, which whoever leads brings to
@@ -105,6 +106,20 @@ impl Membership {
             return Err(MembershipError::GoalNotFinal);
         }
         Ok(Membership { goal: Some(goal), ..self })
+    }
+
+    /// The same members, of a cluster that was formed by servers with these disks (see
+    /// [`trust`](crate::trust)).
+    #[must_use]
+    pub fn founded_on(self, founders: BTreeMap<NodeId, DiskId>) -> Membership {
+        Membership { founders, ..self }
+    }
+
+    /// The disks of the servers that formed the cluster, as far as they were told apart. Later
+    /// changes of the members keep them.
+    #[must_use]
+    pub fn founders(&self) -> &BTreeMap<NodeId, DiskId> {
+        &self.founders
     }
 
     /// The members that the change under way will end with; `None` if there is none.
@@ -198,7 +213,11 @@ impl Membership {
     pub fn weight(&self) -> usize {
         let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
         let goal = self.goal.as_ref().map_or(0, |goal| goal.weight());
-        addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>() + goal
+        let founders = 16 * self.founders.len();
+        founders
+            + addresses.sum::<usize>()
+            + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
+            + goal
     }
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {

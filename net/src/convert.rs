@@ -6,6 +6,7 @@
 mod log;
 mod snapshot;
 
+use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::MembershipError;
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody,
@@ -180,7 +181,9 @@ pub fn to_wire(message: &Message) -> wire::Message {
             wire::MessageBody::TimeoutNowRequest(rpc::TimeoutNowRequest { term: m.term.0 })
         }
         MessageBody::ReadIndexRequest(m) => {
-            wire::MessageBody::ReadIndexRequest(rpc::ReadIndexRequest { term: m.term.0, id: m.id })
+            let lease = m.consistency == Consistency::Lease;
+            let request = rpc::ReadIndexRequest { term: m.term.0, id: m.id, lease };
+            wire::MessageBody::ReadIndexRequest(request)
         }
         MessageBody::ReadIndexResponse(m) => {
             wire::MessageBody::ReadIndexResponse(rpc::ReadIndexResponse {
@@ -239,7 +242,11 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
         }
         wire::MessageBody::ReadIndexRequest(m) => {
             let term = some_term("ReadIndexRequest", m.term)?;
-            MessageBody::ReadIndexRequest(ReadIndexRequest { term, id: m.id })
+            let consistency = match m.lease {
+                true => Consistency::Lease,
+                false => Consistency::Linearizable,
+            };
+            MessageBody::ReadIndexRequest(ReadIndexRequest { term, id: m.id, consistency })
         }
         wire::MessageBody::ReadIndexResponse(m) => {
             let (term, read_index) = (Term(m.term), m.read_index.map(Index));

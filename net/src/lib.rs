@@ -59,8 +59,11 @@
 
 mod complaints;
 mod connection;
+mod lane;
 mod link;
 mod peer;
+mod pulse;
+mod queue;
 mod race;
 mod server;
 mod shared;
@@ -71,6 +74,7 @@ pub mod convert;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;
+pub mod meter;
 pub mod request;
 pub mod stream;
 pub mod transport;

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::complaints::Complaints;
 use crate::config::TransportConfig;
 use crate::inbound::Inbound;
+use crate::meter::Meters;
 use crate::stream::Sockets;
 
 /// About how much is encoded for one write, in bytes; a single message may be more.
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) sockets: Arc<dyn Sockets>,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) complaints: Complaints,
+    pub(crate) meters: Meters,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,

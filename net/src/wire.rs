@@ -39,6 +39,21 @@ pub struct Hello {
     /// Where the dialer listens, for a node that was not told.
     #[prost(string, optional, tag = "7")]
     pub address: Option<String>,
+    /// What the connection is for.
+    #[prost(enumeration = "Lane", tag = "8")]
+    pub lane: i32,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Lane {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// All messages but pieces of snapshots, and requests.
+    Main = 1,
+    /// Pieces of snapshots.
+    Bulk = 2,
 }
 
 /// The answer to [`Hello`].
@@ -104,6 +119,8 @@ pub enum RefusedReason {
     SameNode = 4,
     /// No consensus group in common.
     Group = 5,
+    /// The acceptor knows no such lane.
+    Lane = 6,
 }
 
 /// A batch of Raft messages, in the order in which they were sent.

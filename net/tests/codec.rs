@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, InstallOutcome,
@@ -213,7 +214,11 @@ fn other() -> impl Strategy<Value = MessageBody> {
             MessageBody::TimeoutNowRequest(TimeoutNowRequest { term: Term(term) })
         }),
         (1..=u64::MAX, any::<u64>()).prop_map(|(term, id)| {
-            MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(term), id })
+            let consistency = match id % 2 {
+                0 => Consistency::Linearizable,
+                _ => Consistency::Lease,
+            };
+            MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(term), id, consistency })
         }),
         (any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(|(term, id, index)| {
             let (term, read_index) = (Term(term), index.map(Index));
@@ -350,7 +355,7 @@ fn golden_bytes_of_each_message() {
             ),
         ),
         ("timeout now", "615201030c0000008c0355770a0a08071001180252020803"),
-        ("read index", "615201030f00000036aea93f0a0d0807100118025a05080310ac02"),
+        ("read index", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
         ("read at", "6152010311000000ee9d5e2f0a0f0807100218016207080310ac021800"),
         ("read nowhere", "615201030f000000e3f99dc10a0d0807100218016205080310ac02"),
     ];
@@ -397,8 +402,9 @@ fn golden_bytes_of_the_handshake() {
         to: 2,
         groups: vec![7],
         address: None,
+        lane: wire::Lane::Main.into(),
     };
-    assert_eq!(hex(&hello.encode_to_vec()), "080210021a02633120012802320107");
+    assert_eq!(hex(&hello.encode_to_vec()), "080210021a026331200128023201074001");
     let reply = |outcome| {
         let outcome = Some(outcome);
         hex(&wire::HelloReply { version: 2, cluster: cluster(), node: 2, outcome }.encode_to_vec())

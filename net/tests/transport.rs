@@ -197,13 +197,13 @@ async fn a_full_queue_drops_counts_and_reports_once() {
     // On this one thread the peer's task has not run yet.
     one.send(TWO, &address, (1..=7).map(|round| numbered(1, 2, round)).collect());
     one.send(TWO, &address, (8..=10).map(|round| numbered(1, 2, round)).collect());
-    assert_eq!(one.dropped_messages(TWO), 6);
+    assert_eq!(one.stats()[&TWO].dropped_messages, 6);
     assert_eq!(at_one.unreachable().await, TWO);
     assert_eq!(collect(&mut at_two, 4).await, [1, 2, 3, 4]);
     one.send(TWO, &address, vec![numbered(1, 2, 11)]);
     assert_eq!(collect(&mut at_two, 1).await, [11]);
     assert!(at_one.is_empty(), "reported more than once");
-    assert_eq!(one.dropped_messages(TWO), 6);
+    assert_eq!(one.stats()[&TWO].dropped_messages, 6);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_queue_is_bounded_in_bytes_too() {
     let (_two, mut arrivals, address) = node(config(2)).await;
     let messages = (1..=3).map(|round| carrying(1, 2, round, 4_000)).collect();
     one.send(TWO, &address, messages);
-    assert_eq!(one.dropped_messages(TWO), 1);
+    assert_eq!(one.stats()[&TWO].dropped_messages, 1);
     assert_eq!(collect(&mut arrivals, 2).await, [1, 2]);
     one.send(TWO, &address, vec![carrying(1, 2, 4, 50_000)]);
     assert_eq!(collect(&mut arrivals, 1).await, [4], "a single one may be heavier");

@@ -1,5 +1,4 @@
-//! The change of members that a leader runs, one committed step after another (§6), and the servers
-//! that it sees off.
+//! The change of members that a leader runs, one committed step after another (§6).
 //!
 //! ```text
 //!   asked for --> new voters catch up --> joint --> final     each an entry, and the next one
@@ -17,16 +16,11 @@ use std::time::Duration;
 use crate::admin::{ChangeAnswer, ChangeError, Changed, Inoperable, MemberChange, RequestId};
 use crate::effect::Effect;
 use crate::entry::EntryPayload;
-use crate::leader::{Leader, send_append};
+use crate::leader::Leader;
 use crate::membership::Membership;
-use crate::message::{MessageBody, TimeoutNowRequest};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
-use crate::progress::Progress;
 use crate::types::{Index, NodeId, Time};
-
-/// For how many election timeouts a server that was removed is still told so.
-const FAREWELL: u32 = 10;
 
 /// A change that an operator asks for.
 #[derive(Clone, Debug, Hash)]
@@ -46,8 +40,6 @@ pub(super) struct Changes {
     waiting: Vec<Waiting>,
     /// How new voters catch up.
     rounds: BTreeMap<NodeId, Round>,
-    /// Servers that were members.
-    leaving: BTreeMap<NodeId, Leaving>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -56,14 +48,6 @@ struct Waiting {
     answer: ChangeAnswer,
     /// Why the change was given up.
     given_up: Option<ChangeError>,
-}
-
-/// A server that is no member any more. It is sent entries until it has the one that says so and
-/// knows that it is committed, or this is over: one that knows disturbs nobody.
-#[derive(Clone, Debug, Hash)]
-struct Leaving {
-    entry: Index,
-    until: Time,
 }
 
 /// How a new voter catches up: "the replication of entries to the new server is split into rounds.
@@ -105,7 +89,7 @@ impl Leader {
     /// Takes the change under way as far as it goes now, and begins what was asked for.
     pub(super) fn change(&mut self, node: &mut Node) {
         while self.take_step(node) {
-            // "The new configuration's rules" may commit what the old ones did not.
+            // Under the new configuration, what the old one did not commit may be committed.
             self.commit(node);
         }
         // Before an entry of its own term is committed, a leader can't know that the
@@ -162,8 +146,8 @@ impl Leader {
         true
     }
 
-    /// "As soon as a server adds the new configuration entry to its log, it uses that
-    /// configuration" (§6).
+    /// "Once a given server adds the new configuration entry to its log, it uses that configuration
+    /// for all future decisions" (§6).
     fn adopt(&mut self, node: &mut Node, next: Membership) {
         self.changes.rounds.clear();
         self.append(node, [EntryPayload::ConfigChange(Arc::new(next))]);
@@ -177,56 +161,86 @@ impl Leader {
 
     /// Begins a change, joins the one under way, or says why not.
     fn decide(&mut self, node: &mut Node, request: ChangeRequest) -> Result<(), ChangeError> {
-        let ChangeRequest { id, changes, expected, answer } = request;
         let Some((index, members)) = node.membership().cloned() else {
-            return Err(ChangeError::Noop);
+            // Nobody leads who knows of no members.
+            return Err(ChangeError::NotLeader { leader: None });
         };
-        let waiting = Waiting { id, answer, given_up: None };
         let is_running = members.goal().is_some() || index > node.commit_index;
-        let goal = members.goal().unwrap_or(&members);
-        let wanted = goal.changed_by(&changes)?;
-        let before = node.membership_before_change();
-        let is_expected = |current| expected.is_none_or(|expected| expected == current);
         if is_running && !is_planted(Mutant::SecondChangeAccepted) {
-            let meant = is_expected(index) || before.is_some_and(|(index, _)| is_expected(*index));
-            let back = before.is_some_and(|(_, before)| wanted == before.without_goal());
-            let is_catching_up = members.goal().is_some() && members.voters_outgoing().is_none();
-            if wanted != **goal && back && is_catching_up && meant {
-                self.give_up(&ChangeError::TakenBack);
-                self.changes.waiting.push(waiting);
-                self.adopt(node, wanted);
-                return Ok(());
-            }
-            if wanted != **goal {
-                return Err(ChangeError::AnotherChange);
-            }
-            if before.is_some_and(|(_, old)| old.changed_by(&changes).as_ref() == Ok(&**old)) {
-                return Err(ChangeError::Noop);
-            }
-            if meant {
-                self.changes.waiting.push(waiting);
-                return Ok(());
-            }
+            self.join(node, index, &members, request)
+        } else {
+            self.begin(node, index, &members, request)
         }
+    }
+
+    fn begin(
+        &mut self,
+        node: &mut Node,
+        index: Index,
+        members: &Arc<Membership>,
+        request: ChangeRequest,
+    ) -> Result<(), ChangeError> {
+        let ChangeRequest { id, changes, expected, answer } = request;
         if let Some(expected) = expected.filter(|expected| *expected != index) {
             return Err(ChangeError::OtherConfiguration { current: index, expected });
         }
-        if wanted == *members {
+        let goal = Arc::new(members.goal().unwrap_or(members).changed_by(&changes)?);
+        if goal == *members {
             return Err(ChangeError::Noop);
         }
-        self.check_operable(node, &members, &wanted)?;
-        self.changes.waiting.push(waiting);
-        let goal = Arc::new(wanted);
+        self.check_operable(node, members, &goal)?;
+        self.changes.waiting.push(Waiting { id, answer, given_up: None });
         let first = if goal.voters() == members.voters() {
             Membership::clone(&goal)
         } else {
-            match self.catch_up(node, &members, &goal) {
+            match self.catch_up(node, members, &goal) {
                 CatchingUp::Done if is_planted(Mutant::JointSkipped) => Membership::clone(&goal),
                 CatchingUp::Done => members.joint_with(&goal),
                 CatchingUp::Underway | CatchingUp::Silent(_) => members.catching_up(&goal),
             }
         };
         self.adopt(node, first);
+        Ok(())
+    }
+
+    /// While a change is under way, another is refused: unless it asks for nothing else, or takes
+    /// back what is not joint yet.
+    fn join(
+        &mut self,
+        node: &mut Node,
+        index: Index,
+        members: &Arc<Membership>,
+        request: ChangeRequest,
+    ) -> Result<(), ChangeError> {
+        let ChangeRequest { id, changes, expected, answer } = request;
+        let goal = members.goal().unwrap_or(members);
+        let wanted = match goal.changed_by(&changes) {
+            Err(error @ ChangeError::Contradiction(_)) => return Err(error),
+            Err(_) => return Err(ChangeError::AnotherChange),
+            Ok(wanted) => wanted,
+        };
+        let (begun_at, before) = match node.membership_before_change() {
+            Some((index, before)) => (Some(*index), Some(before.without_goal())),
+            None => (None, None),
+        };
+        let is_catching_up = members.goal().is_some() && members.voters_outgoing().is_none();
+        let takes_back = is_catching_up && before.as_ref() == Some(&wanted);
+        if wanted != **goal && !takes_back {
+            return Err(ChangeError::AnotherChange);
+        }
+        let is_noop = |before: &Membership| before.changed_by(&changes).as_ref() == Ok(before);
+        if !takes_back && before.as_ref().is_some_and(is_noop) {
+            return Err(ChangeError::Noop);
+        }
+        // Who expects the configuration that the change began with asks for the same again.
+        if let Some(expected) = expected.filter(|at| *at != index && Some(*at) != begun_at) {
+            return Err(ChangeError::OtherConfiguration { current: index, expected });
+        }
+        if takes_back {
+            self.give_up(&ChangeError::TakenBack);
+            self.adopt(node, wanted);
+        }
+        self.changes.waiting.push(Waiting { id, answer, given_up: None });
         Ok(())
     }
 
@@ -250,13 +264,13 @@ impl Leader {
         Err(ChangeError::InoperableConfig(too_few))
     }
 
-    fn hears(&self, node: &Node, id: NodeId) -> bool {
+    pub(super) fn hears(&self, node: &Node, id: NodeId) -> bool {
         let recently = |at| node.now.since(at) < node.config.election_timeout;
         self.progress.get(&id).is_some_and(|progress| recently(progress.last_contact))
     }
 
-    /// Whether those that get a vote have caught up: else they "would not be able to commit new
-    /// entries" (§6), and would hold up all others.
+    /// Whether those that get a vote have caught up: else "it could take quite a while for them to
+    /// catch up, during which time it might not be possible to commit new log entries" (§6).
     fn catch_up(&mut self, node: &Node, members: &Membership, goal: &Membership) -> CatchingUp {
         let (last, now) = (node.log.last().index, node.now);
         let timeout = node.config.election_timeout;
@@ -275,11 +289,12 @@ impl Leader {
             let new = Round { until: last, begun: now, was_short: false };
             let round = self.changes.rounds.entry(id).or_insert(new);
             round.note(progress.match_index, last, now, timeout);
-            let was_short = round.was_short;
+            // A vote for one that may not use it would hold up all others likewise.
+            let is_ready = round.was_short && progress.disk.is_trusted();
             if now.since(progress.last_contact) >= node.config.catch_up_timeout {
                 return CatchingUp::Silent(id);
             }
-            if !was_short || !self.hears(node, id) {
+            if !is_ready || !self.hears(node, id) {
                 found = CatchingUp::Underway;
             }
         }
@@ -309,87 +324,6 @@ impl Leader {
             let result = Err(ChangeError::OutcomeUnknown);
             node.effect(Effect::MembersChanged { id: waiting.id, result });
         }
-    }
-
-    /// Takes up those that the configuration in force makes members, and begins to see off those
-    /// that are none any more.
-    pub(super) fn follow_members(&mut self, node: &Node) {
-        let Some((index, members)) = node.membership() else {
-            return;
-        };
-        for id in node.peers() {
-            // One that comes back is a new one: what it knew before may be gone.
-            let is_back = self.changes.leaving.remove(&id).is_some();
-            if is_back || !self.progress.contains_key(&id) {
-                self.progress.insert(id, Progress::new(*index, node.now));
-            }
-        }
-        let until = node.now + FAREWELL * node.config.election_timeout;
-        for id in self.progress.keys().filter(|id| members.address(**id).is_none()) {
-            self.changes.leaving.entry(*id).or_insert(Leaving { entry: *index, until });
-        }
-    }
-
-    /// A new leader sees off those whose removal it does not know to be committed: they may never
-    /// have heard of it from the leader before.
-    pub(super) fn see_off_found(&mut self, node: &Node) {
-        let Some((index, members)) = node.membership().filter(|(i, _)| *i > node.commit_index)
-        else {
-            return;
-        };
-        let before = node.membership_before(*index).map(|(_, before)| before.members());
-        let gone = before.into_iter().flat_map(|before| before.keys());
-        let until = node.now + FAREWELL * node.config.election_timeout;
-        for id in gone.filter(|id| members.address(**id).is_none() && **id != node.id) {
-            self.progress.entry(*id).or_insert_with(|| Progress::new(*index, node.now));
-            self.changes.leaving.insert(*id, Leaving { entry: *index, until });
-        }
-    }
-
-    /// Forgets those that have left: they have the entry that says so, and are told with a last
-    /// heartbeat that it is committed; or they don't answer.
-    pub(super) fn see_off(&mut self, node: &mut Node) {
-        for (id, Leaving { entry, until }) in std::mem::take(&mut self.changes.leaving) {
-            let Some(progress) = self.progress.get(&id) else {
-                continue;
-            };
-            let knows = progress.match_index.min(node.commit_index) >= entry;
-            if knows {
-                send_append(node, id, progress.next_index, Arc::new([]), self.round);
-            }
-            if knows || node.now >= until {
-                self.progress.remove(&id);
-            } else {
-                self.changes.leaving.insert(id, Leaving { entry, until });
-            }
-        }
-    }
-
-    /// Whether this leader is one no longer: "the leader steps down (returns to follower state) once
-    /// it has committed the C_new log entry" (§6), if it has no vote there. The others learn that
-    /// it is committed, and the best of them need not wait for a timeout (diss. §3.10).
-    pub(super) fn leaves_office(&mut self, node: &mut Node) -> bool {
-        if !self.is_out(node) {
-            return false;
-        }
-        for (to, progress) in &self.progress {
-            send_append(node, *to, progress.next_index, Arc::new([]), self.round);
-        }
-        let voters = node.other_voters().into_iter().filter(|id| self.hears(node, *id));
-        let stored = |id: &NodeId| self.progress.get(id).map(|progress| progress.match_index);
-        if let Some(heir) = voters.max_by_key(stored) {
-            let request = TimeoutNowRequest { term: node.current_term() };
-            node.send(heir, MessageBody::TimeoutNowRequest(request));
-        }
-        true
-    }
-
-    /// Whether a configuration is committed, and nothing under way, in which this leader has no vote.
-    fn is_out(&self, node: &Node) -> bool {
-        node.membership().is_some_and(|(index, members)| {
-            let is_committed = node.commit_index >= self.term_start.max(*index);
-            is_committed && members.goal().is_none() && !members.is_voter(node.id)
-        })
     }
 }
 

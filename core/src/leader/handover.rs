@@ -59,6 +59,12 @@ impl Leader {
         self.transfer = Some(Transfer { to, requests: vec![id], deadline, told: false });
     }
 
+    /// Hands over without being asked to.
+    pub(super) fn begin_own_transfer(&mut self, node: &Node, to: NodeId) {
+        let deadline = node.now + node.config.election_timeout;
+        self.transfer = Some(Transfer { to, requests: Vec::new(), deadline, told: false });
+    }
+
     /// The voter that would take over soonest: of those heard lately, the one with most of the log.
     pub(crate) fn successor(&self, node: &Node) -> Option<NodeId> {
         let (_, members) = node.membership()?;
@@ -66,7 +72,8 @@ impl Leader {
         let voters = members.voters().iter().copied().filter(|id| *id != node.id);
         let peers = voters.filter_map(|id| Some((id, self.progress.get(&id)?)));
         let timeout = node.config.election_timeout;
-        let heard = peers.filter(|(_, peer)| node.now.since(peer.last_contact) < timeout);
+        let heard = peers
+            .filter(|(_, peer)| node.now.since(peer.last_contact) < timeout && peer.disk.counts());
         // Of equal ones the lowest id, for no other reason than that it must be one.
         heard.rev().max_by_key(|(_, peer)| peer.match_index).map(|(id, _)| id)
     }

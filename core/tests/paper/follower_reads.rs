@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use actix_raft_core::effect::{Effect, ReadError};
 use actix_raft_core::event::{Consistency, Event, ReadId};
-use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{MessageBody, ReadIndexRequest, ReadIndexResponse};
 use actix_raft_core::status::RoleName;
-use actix_raft_core::types::{Index, NodeId, Term, Time};
+use actix_raft_core::types::{Index, Term, Time};
 
 use crate::support::cluster::Cluster;
 use crate::support::disk::Image;
@@ -81,9 +80,7 @@ fn a_read_at_a_follower_is_served_after_the_leader_has_confirmed_that_it_leads()
 /// B 54: one that has no vote serves reads, too.
 #[test]
 fn a_read_at_a_non_voter_is_served() {
-    let members = (1..=4).map(|id| (NodeId(id), Address::new(format!("server-{id}"), "")));
-    let membership = Membership::new([1, 2, 3].map(NodeId), members).unwrap();
-    let image = Image::of(&membership, 0, &[]);
+    let image = Image::of(&members(1..=3, [4]), 0, &[]);
     let mut cluster = Cluster::from_images(vec![image; 4], |_| {});
     cluster.elect(1);
     cluster.heartbeat(1);

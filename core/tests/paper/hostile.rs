@@ -8,7 +8,7 @@ use actix_raft_core::event::Event;
 use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
 use actix_raft_core::random::Random;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{GroupId, Index, NodeId, Term, Time};
+use actix_raft_core::types::{DiskId, GroupId, Index, NodeId, Term, Time};
 
 use crate::support::cluster::Cluster;
 use crate::support::disk::Image;
@@ -135,6 +135,7 @@ fn messages_of_terms_that_no_election_led_to_change_nothing() {
             ask_pre_vote(term, at(4, 3)),
             ask(VoteKind::Transfer, term, at(4, 3)),
             MessageBody::VoteResponse(VoteResponse {
+                disk: DiskId::UNKNOWN,
                 term: Term(term),
                 kind: VoteKind::Vote,
                 round: 0,
@@ -253,6 +254,7 @@ fn garbage(random: &mut Random) -> MessageBody {
         ),
         3 => answer(
             &VoteRequest {
+                disk: DiskId::UNKNOWN,
                 term: Term(term),
                 last_log: position,
                 kind: [VoteKind::Vote, VoteKind::PreVote][number() as usize % 2],

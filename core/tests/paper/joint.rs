@@ -120,7 +120,7 @@ fn while_joint_a_read_is_confirmed_by_both_majorities() {
     }
 }
 
-/// §6 "it is then allowed to go on": whoever leads. B 64
+/// A cluster never stays joint, whoever leads. B 64
 #[test]
 fn a_new_leader_leaves_a_joint_configuration_that_it_finds() {
     for leader in 1..=5 {

@@ -134,7 +134,7 @@ fn non_voters_come_and_go_and_members_move_by_one_entry() {
     assert_eq!(cluster.membership(3).1.address(NodeId(2)), Some(&away));
 }
 
-/// B 67: "it does not vote and is not counted"; and it stays so.
+/// §6 "the leader replicates log entries to them, but they are not considered for majorities". B 67
 #[test]
 fn a_non_voter_receives_the_log_and_is_never_promoted_unasked() {
     let mut cluster = three_and_a_newcomer();
@@ -285,6 +285,20 @@ fn another_change_is_refused_while_one_runs_and_the_same_one_joins_it() {
     let next = cluster.change(1, &other);
     cluster.settle();
     assert_eq!(cluster.changed(1, next), final_at(6));
+}
+
+/// What the change under way will have made of the members is no reason for another answer.
+#[test]
+fn a_change_of_what_another_one_changes_is_another_change() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.change(1, &[remove(2), remove(3)]);
+    for changes in
+        [vec![remove(1)], vec![demote(3)], vec![add_voter(2)], vec![remove(2), add_voter(3)]]
+    {
+        let asked = cluster.change(1, &changes);
+        assert_eq!(cluster.changed(1, asked), Some(Err(ChangeError::AnotherChange)), "{changes:?}");
+    }
 }
 
 /// raft-dev 2015. B 60 "none before an entry of the own term is committed".

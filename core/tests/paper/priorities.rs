@@ -7,7 +7,6 @@ use actix_raft_core::admin::{ElectionError, RequestId};
 use actix_raft_core::config::{Config, ConfigError, MAX_PRIORITY};
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
-use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::VoteKind;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::NodeId;
@@ -183,9 +182,7 @@ fn without_check_quorum_an_election_on_demand_unseats_a_leader() {
 
 #[test]
 fn a_server_without_a_vote_stands_on_nobodys_demand() {
-    let members = (1..=2).map(|id| (NodeId(id), Address::new(format!("server-{id}"), "")));
-    let membership = Membership::new([NodeId(1)], members).unwrap();
-    let image = Image::of(&membership, 0, &[]);
+    let image = Image::of(&members([1], [2]), 0, &[]);
     let mut cluster = Cluster::from_images(vec![image; 2], |_| {});
     assert_eq!(trigger(&mut cluster, 2), Err(ElectionError::NotAVoter));
     let mut cluster = Cluster::from_images(vec![Image::default()], |_| {});

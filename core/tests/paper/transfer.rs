@@ -5,7 +5,6 @@ use std::time::Duration;
 use actix_raft_core::admin::{RequestId, TransferError};
 use actix_raft_core::effect::{Effect, ProposeError};
 use actix_raft_core::event::Event;
-use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{Message, MessageBody, TimeoutNowRequest, VoteKind};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{NodeId, Term};
@@ -145,9 +144,7 @@ fn a_transfer_to_oneself_is_done_at_once() {
 /// B 57
 #[test]
 fn a_transfer_to_a_server_without_a_vote_is_refused() {
-    let members = (1..=4).map(|id| (NodeId(id), Address::new(format!("server-{id}"), "")));
-    let membership = Membership::new([1, 2, 3].map(NodeId), members).unwrap();
-    let image = Image::of(&membership, 0, &[]);
+    let image = Image::of(&members(1..=3, [4]), 0, &[]);
     let mut cluster = Cluster::from_images(vec![image; 4], |_| {});
     cluster.elect(1);
     for to in [4, 9] {
@@ -320,6 +317,42 @@ fn a_leader_that_is_elected_again_instead_of_the_target_says_so() {
     cluster.run(3 * T);
     answers.extend(transferred(&mut cluster, 1));
     assert_eq!(answers, [(7, Err(TransferError::TimedOut(NodeId(2))))]);
+}
+
+/// B 57
+#[test]
+fn a_target_that_loses_its_vote_ends_the_transfer() {
+    for change in [remove(2), demote(2)] {
+        let mut cluster = leader_of(4);
+        cluster.isolate(2);
+        transfer(&mut cluster, 1, 7, Some(2));
+        cluster.change(1, &[change]);
+        cluster.settle();
+        assert_eq!(transferred(&mut cluster, 1), [(7, Err(TransferError::NotAVoter(NodeId(2))))]);
+        assert!(cluster.propose(1, "x").is_ok());
+    }
+}
+
+/// A change of members and a transfer do not wait for each other: whoever leads finishes the change.
+#[test]
+fn a_change_of_members_comes_to_its_end_through_a_transfer() {
+    for steps in 0..40 {
+        let image = Image::of(&members(1..=3, [4]), 0, &[]);
+        let mut cluster = Cluster::from_images(vec![image; 4], |_| {});
+        cluster.elect(1);
+        cluster.heartbeat(1);
+        cluster.settle();
+        cluster.change(1, &[promote(4), remove(3)]);
+        for _ in 0..steps {
+            cluster.deliver_one();
+        }
+        transfer(&mut cluster, 1, 7, Some(2));
+        cluster.run(5 * T);
+        let leaders = cluster.leaders();
+        let told = transferred(&mut cluster, 1);
+        assert!(told == [(7, Ok(2))] && leaders == [2], "{steps}: {told:?}, {leaders:?} lead");
+        assert_eq!(cluster.membership(2).1, members([1, 2, 4], []), "{steps}");
+    }
 }
 
 /// diss. §3.10: nobody but the present leader can end its own term.

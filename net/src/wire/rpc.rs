@@ -232,6 +232,9 @@ pub struct ReadIndexRequest {
     /// Named again in the answer.
     #[prost(uint64, tag = "2")]
     pub id: u64,
+    /// Whether the leader may answer from its lease.
+    #[prost(bool, tag = "3")]
+    pub lease: bool,
 }
 
 /// The answer to [`ReadIndexRequest`].

@@ -1,10 +1,14 @@
 //! What the tests share: an inbound side that records, and messages of every kind.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod pipes;
+pub mod raw;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, InstallOutcome,
@@ -229,7 +233,7 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
         let response = InstallSnapshotResponse { term, round: 300, disk, last_included, outcome };
         MessageBody::InstallSnapshotResponse(response)
     };
-    let read = ReadIndexRequest { term: Term(3), id: 300 };
+    let read = ReadIndexRequest { term: Term(3), id: 300, consistency: Consistency::Lease };
     let answered = |read_index| {
         MessageBody::ReadIndexResponse(ReadIndexResponse { term: Term(3), id: 300, read_index })
     };
