@@ -9,6 +9,7 @@ mod support;
 
 mod catching_up;
 mod commitment;
+mod disk_chaos;
 mod election;
 mod flow;
 mod follower_reads;
@@ -20,6 +21,7 @@ mod leases;
 mod membership;
 mod membership_chaos;
 mod membership_hostile;
+mod membership_snapshots;
 mod pre_vote;
 mod priorities;
 mod reads;
