@@ -1,12 +1,14 @@
 //! `raft-kv`: a replicated key-value store that shows the library at work.
 
+mod administer;
 mod backup;
 mod client;
 mod command;
 mod commands;
 mod demo;
+mod explain;
 mod http;
-mod http_input;
+mod join;
 mod node;
 mod peers;
 mod serve;

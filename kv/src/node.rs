@@ -129,11 +129,13 @@ impl Server {
                 Err(error) => failed(&error).into(),
             },
             Operation::SessionWrite(write) => self.write_in_session(write).await,
-            Operation::Register(_) => match self.raft.address().send(RegisterSession::default()).await {
-                Ok(Ok(session)) => Answer::Registered(session.0),
-                Ok(Err(error)) => failed(&error).into(),
-                Err(error) => Failed::new(Failure::OutcomeUnknown, error.to_string()).into(),
-            },
+            Operation::Register(_) => {
+                match self.raft.address().send(RegisterSession::default()).await {
+                    Ok(Ok(session)) => Answer::Registered(session.0),
+                    Ok(Err(error)) => failed(&error).into(),
+                    Err(error) => Failed::new(Failure::OutcomeUnknown, error.to_string()).into(),
+                }
+            }
             Operation::Administer(command) => administer_here(&self.raft, &command).await,
         }
     }

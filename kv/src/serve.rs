@@ -10,20 +10,22 @@ use actix::Actor;
 use actix_raft::admin::InitWithConfigError;
 use actix_raft::client::Client;
 use actix_raft::durable::DurableStorage;
-use actix_raft::messages::{GroupId, NodeId};
+use actix_raft::messages::{Address, GroupId, NodeId};
 use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::tcp::{OnRequest, TcpNetwork, TransportConfig};
 use actix_web::dev::ServerHandle;
-use actix_web::web::Data;
 use actix_web::middleware::from_fn;
+use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::client::endpoint::Endpoint;
 use crate::http;
+use crate::join;
 use crate::node::{MetricsWatch, Server, stop_reason};
 use crate::peers::{Peer, check_address, check_peers};
 use crate::settings::Settings;
@@ -50,6 +52,13 @@ pub(crate) struct ServeArgs {
     /// all. Ignored if there is data already
     #[arg(long, value_name = "ID=RAFT_ADDR@HTTP_ADDR", value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// A server of a cluster that this new one asks to be added to, as a voter; it gets its vote when it
+    /// has caught up. Ignored if there is data already
+    #[arg(long, value_name = "URL", conflicts_with = "peers")]
+    join: Option<Endpoint>,
+    /// Where other servers and clients reach this one, if not at --listen and --http; told with --join
+    #[arg(long, value_name = "RAFT_ADDR@HTTP_ADDR", value_parser = advertised, requires = "join")]
+    advertise: Option<Address>,
     /// The cluster's name; servers of other clusters are refused
     #[arg(long, value_name = "NAME", default_value = "raft-kv")]
     cluster_id: String,
@@ -111,6 +120,9 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
 
     let http = start_http(&server, listener)?;
     form_cluster(&server.raft, &args, pristine).await?;
+    if let (true, Some(url)) = (pristine, &args.join) {
+        join::ask_in(url.clone(), NodeId(args.id), address_to_join(&args), server.metrics.clone());
+    }
     let voters = if pristine { "a new server" } else { "a server with data" };
     info!("ready: {voters}, id {id}, clients at http://{}, peers at {}", args.http, args.listen);
 
@@ -145,7 +157,19 @@ async fn drain(server: &Server) {
 /// Where the others reach this server, if that was said.
 fn own_address(args: &ServeArgs) -> Option<String> {
     let own = args.peers.iter().find(|peer| peer.id == NodeId(args.id));
-    own.map(|peer| peer.address.rpc.clone())
+    let joining = args.join.as_ref().map(|_| address_to_join(args).rpc);
+    own.map(|peer| peer.address.rpc.clone()).or(joining)
+}
+
+/// Where a server that asks to join is reached.
+fn address_to_join(args: &ServeArgs) -> Address {
+    let own = || Address::new(args.listen.clone(), args.http.clone());
+    args.advertise.clone().unwrap_or_else(own)
+}
+
+fn advertised(text: &str) -> Result<Address, String> {
+    let (rpc, client) = text.split_once('@').ok_or("not RAFT_ADDR@HTTP_ADDR")?;
+    Ok(Address::new(check_address(rpc)?, check_address(client)?))
 }
 
 /// Answers what other servers forward, once the server behind the door is there.
@@ -183,9 +207,13 @@ async fn form_cluster(
     pristine: bool,
 ) -> anyhow::Result<()> {
     if !pristine {
-        if !args.peers.is_empty() {
-            info!("--peers is ignored: there is data in {}", args.data_dir.display());
+        if !args.peers.is_empty() || args.join.is_some() {
+            let dir = args.data_dir.display();
+            info!("--peers and --join are ignored: there is data in {dir}");
         }
+        return Ok(());
+    }
+    if args.join.is_some() {
         return Ok(());
     }
     if args.peers.is_empty() {

@@ -20,7 +20,7 @@ use twox_hash::XxHash3_64;
 
 use crate::backup::{Items, write_items};
 use crate::command::{
-    Answer, Change, Command, Delete, Expected, Item, List, Listed, Precondition, Put,
+    Answer, Change, Command, Delete, Expected, Item, List, Listed, Precondition, Put, Response,
 };
 
 /// The most bytes of values in one answer to a list.
@@ -160,6 +160,15 @@ impl Application for KvState {
             Some(_) => Ok(command),
             None => Err("it is of a kind that this version does not know".into()),
         }
+    }
+
+    fn encode_response(answer: &Answer) -> Option<Bytes> {
+        Some(Response { answer: Some(answer.clone()) }.encode_to_vec().into())
+    }
+
+    fn decode_response(bytes: Bytes) -> Result<Answer, DecodeError> {
+        let answer = Response::decode(bytes)?.answer;
+        answer.ok_or_else(|| "it is of a kind that this version does not know".into())
     }
 }
 
