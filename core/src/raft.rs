@@ -313,9 +313,8 @@ impl Raft {
         }
         // It lacks committed entries, so nobody would elect it, and its state is about to change.
         if self.node.receiving.is_installing() && !is_planted(Mutant::CandidateWhileInstalling) {
-            let wait = self.node.election_deadline();
             if let Role::Follower(follower) = &mut self.role {
-                follower.deadline = Some(wait);
+                follower.deadline = self.node.patience();
             }
             return;
         }
