@@ -18,6 +18,7 @@ mod hostile;
 mod joint;
 mod leadership;
 mod leases;
+mod lost_disk;
 mod membership;
 mod membership_chaos;
 mod membership_hostile;
