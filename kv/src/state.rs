@@ -6,6 +6,7 @@
 //!
 //! The map is persistent: a view of it costs a pointer, and readers never stop the writer.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -141,6 +142,7 @@ fn hash(key: &str, stored: &Stored) -> u64 {
 impl Application for KvState {
     type Command = Command;
     type Response = Answer;
+    type Rejection = Infallible;
 
     fn encode(command: Command) -> Bytes {
         command.encode_to_vec().into()

@@ -103,19 +103,6 @@ impl Leader {
         }
     }
 
-    /// The voter that would take over soonest, of those that are heard, have all it takes, and pass:
-    /// the one with room on its disk, and most of the log.
-    fn heir(&self, node: &Node, passes: impl Fn(&Progress) -> bool) -> Option<NodeId> {
-        let voters = node.other_voters().into_iter();
-        let peers = voters.filter_map(|id| Some((id, self.progress.get(&id)?)));
-        let fit = |peer: &Progress| {
-            let is_heard = node.now.since(peer.last_contact) < node.config.election_timeout;
-            is_heard && peer.disk.is_trusted() && passes(peer)
-        };
-        let fit = peers.filter(|(_, peer)| fit(peer));
-        fit.max_by_key(|(_, peer)| (!peer.disk_is_full, peer.match_index)).map(|(id, _)| id)
-    }
-
     /// This server's disk hangs, so it is about to step down: the best voter need not wait for an
     /// election timeout. That takes no disk.
     pub(crate) fn hand_over_at_once(&mut self, node: &mut Node) {

@@ -24,6 +24,7 @@ mod lost_disk;
 mod membership;
 mod membership_chaos;
 mod membership_hostile;
+mod membership_snapshots;
 mod pre_vote;
 mod priorities;
 mod reads;
