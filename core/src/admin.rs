@@ -94,6 +94,10 @@ pub enum ChangeError {
     /// before.
     #[error("node {0} is not heard and did not catch up")]
     NotCaughtUp(NodeId),
+    /// A later request took the change back while a new voter was still catching up. The members are
+    /// what they were before.
+    #[error("a later request took the change back")]
+    TakenBack,
     /// Leadership was lost on the way. If an entry of the change was stored by enough servers, the
     /// next leader will finish it; else nothing of it will remain. The members tell.
     #[error("leadership was lost before the change was committed")]
@@ -131,7 +135,8 @@ pub enum TransferError {
     /// There is no other voter, or none that is heard.
     #[error("there is no other voter that could lead")]
     NoTarget,
-    /// The target did not catch up or was not elected in time; this server goes on to lead.
+    /// The target did not catch up or was not elected in time. This server goes on to lead, unless
+    /// it lost its office meanwhile; a target that hears of the transfer late may still be elected.
     #[error("node {0} did not take over in time")]
     TimedOut(NodeId),
     /// Another transfer, asked for later, took this one's place.
@@ -148,6 +153,13 @@ pub enum ElectionError {
     /// It could not be elected, or has no vote.
     #[error("this node can't be a candidate now")]
     NotAVoter,
+    /// It hears a leader, which may rely on that (diss. §6.4.1), and so would the others: ask that
+    /// leader to hand over. Just after a restart it may have forgotten that it heard one.
+    #[error("a leader is heard, or was just before the start; ask it to hand over")]
+    LeaderHeard {
+        /// The leader, if it is known.
+        leader: Option<NodeId>,
+    },
 }
 
 /// Why no snapshot was taken.

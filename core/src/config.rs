@@ -44,21 +44,25 @@ pub struct Config {
     /// How many bytes of snapshots a second a leader sends to one follower at the most; without
     /// bound if `None`. Default none.
     pub snapshot_bytes_per_second: Option<u64>,
-    /// Whether reads may rely on clocks, and how far (diss. §6.4.1). Needs `check_quorum`. Default
-    /// none.
+    /// Whether reads may rely on clocks, and how far (diss. §6.4.1). Needs `check_quorum`, and the
+    /// same on all nodes: a leader relies on what the others do. So before an election timeout is
+    /// made shorter, check-quorum is switched off, or a node is restarted without leases, leases are
+    /// switched off everywhere, and an election timeout is waited for. Default none.
     pub lease: Option<Lease>,
     /// How early this server stands for election, compared with others: 0 never does by itself, 10
-    /// after a timeout drawn from `[T, 2T)`, each step less half a T later. Default 10.
+    /// after a timeout drawn from `[T, 2T)`, each step less half a T later. It says nothing about
+    /// votes: a server with a longer log may be elected first all the same. Default 10.
     pub election_priority: u8,
     /// Whether this server stands for election when it hears no leader. Without, it follows and
-    /// votes, and can be handed leadership. Default true.
+    /// votes, can be handed leadership, and stands on an operator's demand. Default true.
     pub elections: bool,
     /// How long nothing may be heard of a new voter that is to catch up, before the change of
     /// members is given up. Default 10 s.
     pub catch_up_timeout: Duration,
-    /// Seed of the election timeouts' randomness and of the numbers of ballots, mixed with the node's
-    /// id. A node wants another one each time it starts: else answers to a pre-vote that it asked for
-    /// before a crash may be taken for answers to the present one. Default 0.
+    /// Seed of the election timeouts' randomness and of the numbers of ballots and of questions to the
+    /// leader, mixed with the node's id. A node needs another one each time it starts: else answers
+    /// to what it asked before a crash may be taken for answers to what it asks now, and a read at a
+    /// follower be stale. Default 0.
     pub seed: u64,
 }
 
@@ -91,7 +95,8 @@ impl Default for Config {
 /// The priority of a server that stands as early as any.
 pub const MAX_PRIORITY: u8 = 10;
 
-/// What lease reads may rely on.
+/// What lease reads may rely on: that clocks run at nearly the same speed. What they show does not
+/// matter, but they must not stand still while their machine is asleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// By how many percent a server's clock may run faster than another's, at the most. If one

@@ -33,7 +33,7 @@ pub enum Effect {
     /// Send this message. It may be lost.
     Send(Message),
     /// Read entries from storage, then bring [`LogRead`](crate::event::Event::LogRead). They are
-    /// on disk, unless a later save overwrites them before they are read.
+    /// on disk, unless a later save overwrites or purges them before they are read.
     ReadLog {
         /// What for.
         reader: LogReader,
@@ -201,7 +201,7 @@ pub enum ProposeError {
 /// Why a node can't serve a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ReadError {
-    /// It knows of no leader to ask, or lost its own leadership.
+    /// It heard of no leader for two election timeouts, or lost its own leadership.
     #[error("no leader answers for this node")]
     NotLeader {
         /// The leader, if one is known.

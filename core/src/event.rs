@@ -40,7 +40,8 @@ pub enum Event {
         /// The commands.
         commands: Vec<Bytes>,
     },
-    /// A client wants to read the state machine, linearizably. Answered by
+    /// A client wants to read the state machine, linearizably. A server that does not lead asks the
+    /// leader (diss. §6.4), and waits for one for two election timeouts. Answered by
     /// [`Effect::ReadReady`](crate::effect::Effect::ReadReady) or
     /// [`Effect::ReadRefused`](crate::effect::Effect::ReadRefused).
     Read {
@@ -61,15 +62,19 @@ pub enum Event {
         /// When to answer.
         answer: ChangeAnswer,
     },
-    /// An operator, or a server that is about to stop, hands leadership over (diss. §3.10). Answered
-    /// by [`Effect::Transferred`](crate::effect::Effect::Transferred).
+    /// An operator, or a server that is about to stop, hands leadership over (diss. §3.10). Proposals
+    /// are refused meanwhile, for an election timeout at the most. Answered by
+    /// [`Effect::Transferred`](crate::effect::Effect::Transferred).
     TransferLeadership {
         /// Named again in the answer.
         id: RequestId,
-        /// The next leader; the voter whose log is the longest, if nobody is named.
+        /// The next leader; if nobody is named, of the voters that are heard the one that has most
+        /// of the log. One that is named again joins the transfer under way, another one replaces it.
         to: Option<NodeId>,
     },
-    /// An operator wants an election now. Answered by
+    /// An operator wants an election now, without waiting for the timeout; with a pre-vote, if these
+    /// are configured. Not for unseating a leader that is heard: where
+    /// [`check_quorum`](crate::config::Config::check_quorum) holds, nobody would vote. Answered by
     /// [`Effect::ElectionTriggered`](crate::effect::Effect::ElectionTriggered).
     TriggerElection {
         /// Named again in the answer.
@@ -137,7 +142,8 @@ pub enum Event {
     LogRead {
         /// What they were asked for.
         reader: LogReader,
-        /// Contiguous, from the first index asked for on; none if they were overwritten since.
+        /// Contiguous, from the first index asked for on; none if they were overwritten or purged
+        /// since.
         entries: Arc<[Entry]>,
     },
     /// The state machine applied everything up to here.

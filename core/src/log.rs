@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Terms grow along the log, so the first position of each term tells the term of every entry, and
-//! consistency checks never wait for a disk, however long the log is.
+//! consistency checks never wait for a disk, however long the log is. Of what is before the base,
+//! no term is known; a guess would be taken for a match.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -64,6 +65,11 @@ impl Log {
         for Saving { id, first, last } in saving {
             (last_save.0.abs_diff(id.0), first, last).hash(state);
         }
+    }
+
+    /// The last position that is not in the log any more, since a snapshot includes it (§7).
+    pub(crate) fn base(&self) -> LogPosition {
+        self.base
     }
 
     /// The last entry's position; the base's if there is none.
@@ -148,6 +154,35 @@ impl Log {
         let last = first.prev();
         let term = self.term_starts.last().map_or(self.base.term, |start| start.term);
         self.last = LogPosition { term, index: last };
+    }
+
+    /// Begins the log after this position. Entries up to it are gone. "If existing log entry has
+    /// same index and term as snapshot's last included entry, retain log entries following it";
+    /// otherwise "discard the entire log" (Figure 13).
+    pub(crate) fn begin_after(&mut self, base: LogPosition) {
+        assert!(base.index >= self.base.index, "what was purged does not come back");
+        let first = base.index.next();
+        let conflicting = base.index <= self.last.index && is_planted(Mutant::InstallKeepsConflict);
+        if self.matches(base) || conflicting {
+            let run = self.term_starts.partition_point(|start| start.index <= first);
+            self.term_starts.drain(..run.saturating_sub(1));
+            match self.term_starts.first_mut() {
+                Some(start) if self.last.index >= first => start.index = start.index.max(first),
+                _ => self.term_starts.clear(),
+            }
+            while self.window.front().is_some_and(|entry| entry.index < first) {
+                self.window_bytes -= self.window.pop_front().map_or(0, |entry| entry.weight());
+            }
+            // The snapshot is on disk.
+            self.durable = self.durable.max(base.index);
+        } else {
+            self.term_starts.clear();
+            self.window.clear();
+            self.window_bytes = 0;
+            self.last = base;
+            self.durable = base.index;
+        }
+        self.base = base;
     }
 
     /// Takes note of a save under way that holds the entries of these indexes.

@@ -8,6 +8,8 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::entry::Entry;
+use crate::event::Consistency;
+use crate::mutants::{Mutant, is_planted};
 use crate::snapshot::{Snapshot, SnapshotChunk};
 use crate::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 
@@ -63,7 +65,8 @@ pub struct AppendEntriesRequest {
     /// The leader's count of rounds, named again in the response: by it a leader knows that a
     /// majority still followed it after a read arrived (diss. §6.4).
     pub round: u64,
-    /// The follower's disk as the leader knows it.
+    /// The follower's disk, if the leader vouches for it: all that the follower may have promised on
+    /// another is in the leader's log (see [`trust`](crate::trust)).
     pub disk: DiskId,
 }
 
@@ -76,6 +79,11 @@ pub struct AppendEntriesResponse {
     pub round: u64,
     /// The follower's disk: if it is another than before, what was acknowledged before is gone.
     pub disk: DiskId,
+    /// Whether the follower may vote; if not, it does not count either before the leader vouches
+    /// for its disk.
+    pub trusted: bool,
+    /// Whether the follower's disk is short of room: it stores no commands until there is more.
+    pub disk_is_full: bool,
     /// What the follower found.
     pub outcome: AppendOutcome,
 }
@@ -109,6 +117,8 @@ pub struct VoteRequest {
     pub kind: VoteKind,
     /// The asker's count of ballots, named again in the response.
     pub round: u64,
+    /// The voter's disk, if the asker's log says that the cluster was formed with it.
+    pub disk: DiskId,
 }
 
 /// What a candidate asks for.
@@ -133,6 +143,8 @@ pub struct VoteResponse {
     pub kind: VoteKind,
     /// The request's round.
     pub round: u64,
+    /// The voter's disk.
+    pub disk: DiskId,
     /// Whether the candidate received the vote.
     pub vote_granted: bool,
     /// Why not; `None` if it did.
@@ -150,7 +162,7 @@ pub enum VoteRefusal {
     AlreadyVoted,
     /// The candidate's log lacks what the voter's has (§5.4.1).
     LogBehind,
-    /// The voter lost its disk and may have forgotten what it promised.
+    /// The voter's disk is new: it may have forgotten what it promised on one that it lost.
     Untrusted,
 }
 
@@ -210,6 +222,8 @@ pub struct ReadIndexRequest {
     pub term: Term,
     /// The asker's name for the question, never given twice while it runs.
     pub id: u64,
+    /// What the answer may rely on.
+    pub consistency: Consistency,
 }
 
 /// The leader's answer to [`ReadIndexRequest`].
@@ -243,7 +257,16 @@ impl MessageBody {
 
     /// What is wrong with the message, whoever hears it; `None` if a correct server may say it.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
-        if self.term() == Term::ZERO || self.term() > LAST_TERM {
+        // Who never entered a term may still refuse a pre-vote.
+        let may_be_zero = matches!(
+            self,
+            MessageBody::VoteResponse(VoteResponse {
+                kind: VoteKind::PreVote,
+                vote_granted: false,
+                ..
+            })
+        );
+        if (self.term() == Term::ZERO && !may_be_zero) || self.term() > LAST_TERM {
             return Some("a term that no server is ever in");
         }
         let is_possible = match self {
@@ -257,8 +280,11 @@ impl MessageBody {
                 let SnapshotChunk { offset, data, done, .. } = &request.chunk;
                 let end = offset.saturating_add(data.len() as u64);
                 let size = request.snapshot.size;
-                // A leader's snapshot ends at an entry, of its own term at the most.
+                let membership = request.snapshot.membership();
+                // A leader's snapshot ends at an entry, of its own term at the most, and carries
+                // the configuration there.
                 is_possible(at)
+                    && membership.is_some_and(|(from, _)| *from <= at.index)
                     && at.index > Index::ZERO
                     && at.term <= request.term
                     && end <= size
@@ -268,8 +294,10 @@ impl MessageBody {
             | MessageBody::VoteResponse(_)
             | MessageBody::InstallSnapshotResponse(_)
             | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => true,
+            | MessageBody::ReadIndexRequest(_) => true,
+            MessageBody::ReadIndexResponse(response) => {
+                response.read_index.is_none_or(|index| index <= LAST_INDEX)
+            }
         };
         (!is_possible).then_some("a log that no server can have")
     }
@@ -302,7 +330,7 @@ impl AppendEntriesRequest {
             }
             last = position;
         }
-        is_possible(self.prev_log) && last.term <= self.term
+        (is_possible(self.prev_log) || is_planted(Mutant::MadeUpPrevTerm)) && last.term <= self.term
     }
 }
 
@@ -352,7 +380,7 @@ impl fmt::Display for MessageBody {
             }
             MessageBody::TimeoutNowRequest(m) => write!(f, "TimeoutNowRequest term={}", m.term),
             MessageBody::ReadIndexRequest(m) => {
-                write!(f, "ReadIndexRequest term={} id={}", m.term, m.id)
+                write!(f, "ReadIndexRequest term={} id={} {:?}", m.term, m.id, m.consistency)
             }
             MessageBody::ReadIndexResponse(m) => {
                 write!(f, "ReadIndexResponse term={} id={} ", m.term, m.id)?;

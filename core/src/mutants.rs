@@ -143,6 +143,59 @@ mutants! {
     AppliesTwiceAfterRestart, "applies-twice-after-restart",
         "The last applied entry is applied again after a restart", "etcd 13766";
 
+    // Changes of members.
+    ElectedByUnion, "elected-by-union",
+        "While joint, a majority of all voters together elects a leader", "CCF 3948";
+    CommitsByNewVoters, "commits-by-new-voters",
+        "While joint, a majority of the new voters alone commits an entry", "a break of §6";
+    JointSkipped, "joint-skipped",
+        "The new configuration follows the old one without a joint one between them",
+        "a break of §6";
+    ChangeBeforeOwnCommit, "change-before-own-commit",
+        "A new leader takes the configuration that it finds in its log for committed",
+        "raft-dev 2015; copycat 23, braft 182, sorock 60";
+    SecondChangeAccepted, "second-change-accepted",
+        "A change begins while another is under way", "a break of §6";
+    ChangeForgottenByNextLeader, "change-forgotten-by-next-leader",
+        "A new leader does not go on with the change that it finds half done",
+        "as in openraft t99_new_leader_auto_commit_uniform_config";
+    PromotedUnready, "promoted-unready",
+        "A new voter gets its vote before it has caught up", "a break of §6";
+    ConfigurationNotRolledBack, "configuration-not-rolled-back",
+        "A configuration stays in force when its entry is truncated", "canonical baa8f52";
+    RemovedLeaderCounts, "removed-leader-counts",
+        "A leader that is being removed counts itself in the new majority", "a break of §6";
+    RemovedLeaderFallsSilent, "removed-leader-falls-silent",
+        "A leader that is being removed sends no more entries", "canonical 7b500ab";
+    RemovedServerStands, "removed-server-stands",
+        "A server that knows that it was removed stands for election", "LogCabin 56";
+    // Snapshots.
+    MadeUpPrevTerm, "made-up-prev-term",
+        "A leader asks about a purged entry with a term of 0, and followers let that pass",
+        "etcd raft PR 31";
+    InstallKeepsConflict, "install-keeps-conflict",
+        "A snapshot leaves the log in place that conflicts with its last included entry",
+        "hashicorp 697, 704 (Antithesis 2026)";
+    InstallKeepsMembership, "install-keeps-membership",
+        "A snapshot leaves the configuration in force that the discarded log had",
+        "openraft 1808 (2026)";
+    AppliesWhileInstalling, "applies-while-installing",
+        "Entries are applied while a snapshot takes the state machine's place",
+        "canonical 2edd2c6";
+    CandidateWhileInstalling, "candidate-while-installing",
+        "A server that installs a snapshot stands for election", "canonical 4fbd3c0, 634cb11";
+    SnapshotNeverEnds, "snapshot-never-ends",
+        "A follower that has installed its snapshot is sent no entries",
+        "as in etcd's snapshot_succeed_via_app_resp";
+    StaleSnapshotInstalled, "stale-snapshot-installed",
+        "A snapshot is installed over a state that is ahead of it", "a break of §7";
+    PurgesBeyondSnapshot, "purges-beyond-snapshot",
+        "Applied entries are purged that no snapshot includes", "a break of §7";
+    BaseNotSaved, "base-not-saved",
+        "That the log begins after a snapshot is not stored", "as in etcd 13766";
+    SkipsEntryAfterInstall, "skips-entry-after-install",
+        "The first entry after an installed snapshot is not applied", "as in etcd 13766";
+
     // Clients.
     ReadWithoutRound, "read-without-round",
         "A leader serves reads without asking whether it still leads",
@@ -162,6 +215,56 @@ mutants! {
     LossNotAnnounced, "loss-not-announced",
         "Who waits for a proposal is not told that the leader stepped down",
         "openraft 43dd8b6f";
+    QuestionWithoutRound, "question-without-round",
+        "A leader answers another server's question without asking whether it still leads",
+        "as in etcd 741";
+    QuestionAnsweredByAnyone, "question-answered-by-anyone",
+        "A server that does not lead answers another's question", "as in etcd 741";
+    AnswerServedBeforeApplied, "answer-served-before-applied",
+        "A follower serves a read as soon as the leader has answered", "a break of diss. §6.4";
+    LeaseFromReceipt, "lease-from-receipt",
+        "A lease is counted from when followers' answers arrive", "yugabyte 16";
+    LeaseTooLong, "lease-too-long",
+        "A lease is longer than followers wait with a vote", "jraft 34";
+    LeaseOutlivesPause, "lease-outlives-pause",
+        "A lease is judged by the time at which the leader last did something",
+        "tikv 964, etcd 20418 (Antithesis 2025)";
+    LeaseDuringTransfer, "lease-during-transfer",
+        "A lease goes on while leadership is handed over, and after", "openraft 1749";
+    LeaseForgottenByRestart, "lease-forgotten-by-restart",
+        "A restarted server votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+    LeaseForgottenByTerm, "lease-forgotten-by-term",
+        "A server that learns of a later term votes although a leader may rely on it that it doesn't",
+        "a break of diss. §6.4.1";
+
+    // Handing over.
+    TransferNeverCleared, "transfer-never-cleared",
+        "A leader whose transfer failed goes on to refuse proposals", "hashicorp 696";
+    TransferAsksPreVote, "transfer-asks-pre-vote",
+        "A server that is handed leadership asks for pre-votes first, which all refuse",
+        "dragonboat 223, canonical 203";
+    TimeoutNowTooEarly, "timeout-now-too-early",
+        "A server is handed leadership before it has all entries", "a break of diss. §3.10";
+    ProposalsDuringTransfer, "proposals-during-transfer",
+        "A leader accepts proposals while it hands over", "a break of diss. §3.10";
+
+    // Lost disks and disk trouble.
+    WipedServerVotes, "wiped-server-votes",
+        "A server that lost its disk votes and counts like any other", "dragonboat, curvine 1551";
+    NewDiskCountsAtOnce, "new-disk-counts-at-once",
+        "A leader counts the answers of a follower whose disk is new before others have an entry \
+         of after that", "as in viewstamped replication's recovery (DISC 2017)";
+    LostDiskCounts, "lost-disk-counts",
+        "A late answer of a follower's lost disk counts", "openraft 584";
+    MatchOutlivesDisk, "match-outlives-disk",
+        "A follower with a new disk is taken to have what it had on the old one", "openraft 584";
+    TrustNotSaved, "trust-not-saved",
+        "A server that has become trusted does not save it", "a break of liveness";
+    HungLeaderStays, "hung-leader-stays",
+        "A leader whose disk hangs leads for ever", "hashicorp 503";
+    FullFollowerAcknowledges, "full-follower-acknowledges",
+        "A follower acknowledges what its full disk did not take", "canonical noSpace";
 
     // Storage.
     SyncSkipped, "sync-skipped",

@@ -1,10 +1,14 @@
 //! What a server has in every role: Figure 2's state, and what the current step wants done.
 
+mod compaction;
+mod members;
+
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, MAX_PRIORITY};
 use crate::effect::Effect;
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
@@ -13,9 +17,12 @@ use crate::membership::Membership;
 use crate::message::{Message, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::random::Random;
+use crate::receiving::Receiving;
+use crate::saves::Saves;
 use crate::snapshot::Snapshot;
 use crate::stored::{Base, Save, SaveId, StoredState};
-use crate::types::{DiskId, GroupId, HardState, Index, NodeId, Term, Time};
+use crate::taking::Taking;
+use crate::types::{DiskId, GroupId, HardState, Index, LogPosition, NodeId, Term, Time};
 
 /// How many messages may wait for this server's disk. While it hangs, peers ask again and again: the
 /// oldest answers are then lost, as they may be on any network.
@@ -33,7 +40,16 @@ pub(crate) struct Node {
     pub(crate) disk: DiskId,
     /// Its latest snapshot.
     pub(crate) snapshot: Option<Snapshot>,
+    /// Its snapshots to come.
+    pub(crate) taking: Taking,
+    /// A leader's snapshot on its way to this server.
+    pub(crate) receiving: Receiving,
+    /// What the earliest snapshot includes that this leader is sending to a follower.
+    pub(crate) sending_from: Option<Index>,
     pub(crate) disk_is_full: bool,
+    /// Until when a leader may rely on it that this server votes for nobody else; in the past, if
+    /// leases are off.
+    pub(crate) promised_until: Time,
 
     // Persistent state on all servers.
     hard_state: HardState,
@@ -51,7 +67,9 @@ pub(crate) struct Node {
 
     saving: Save,
     last_save: SaveId,
-    /// The last save that holds a term and vote, until it is on disk.
+    /// When each save that is not known to be on disk was asked for.
+    pub(crate) saves: Saves,
+    /// The last save that holds a term and vote, or a base, until it is on disk.
     hard_state_save: Option<SaveId>,
     /// What may not be said before a save is on disk.
     withheld: VecDeque<(SaveId, Effect)>,
@@ -67,9 +85,12 @@ impl Hash for Node {
         (id, group, config, random, now, hard_state, commit_index).hash(state);
         let Node { last_applied, memberships, applying, reading_to_apply, saving, .. } = self;
         (last_applied, memberships, applying, reading_to_apply, saving).hash(state);
-        let Node { disk, snapshot, disk_is_full, .. } = self;
-        (disk, snapshot, disk_is_full).hash(state);
-        let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
+        let Node { disk, snapshot, disk_is_full, promised_until, .. } = self;
+        (disk, snapshot, disk_is_full, promised_until).hash(state);
+        let Node { taking, receiving, sending_from, .. } = self;
+        (taking, receiving, sending_from).hash(state);
+        let Node { last_save, saves, hard_state_save, withheld, promises, effects, .. } = self;
+        saves.hash_since(*last_save, state);
         // How many saves there were decides nothing, only which are still to be done.
         log.hash_since(*last_save, state);
         hard_state_save.map(|save| last_save.0 - save.0).hash(state);
@@ -93,16 +114,26 @@ impl Node {
         stored: &StoredState,
         now: Time,
     ) -> Node {
-        let mut start = stored.base.last_included.index.max(stored.last_applied);
-        assert!(start <= stored.last_log.index, "the state machine is ahead of the log");
+        let included = stored.snapshot.as_ref().map_or(LogPosition::ZERO, Snapshot::last_included);
+        let base_index = stored.base.last_included.index;
+        let mut start = base_index.max(included.index).max(stored.last_applied);
         if is_planted(Mutant::SkipsEntryAfterRestart) {
-            start = start.next().min(stored.last_log.index);
+            start = start.next().min(stored.last_log.index.max(start));
         }
         if is_planted(Mutant::AppliesTwiceAfterRestart) {
-            start = start.prev().max(stored.base.last_included.index);
+            start = start.prev().max(base_index);
         }
         let base = stored.base.membership.clone();
-        Node {
+        // "A server must not vote for an election timeout after it restarts", for it may have
+        // promised that just before (diss. §6.4.1); unless it never answered a leader at all.
+        let may_have_promised = config.lease.is_some()
+            && stored.hard_state.current_term > Term::ZERO
+            && !is_planted(Mutant::LeaseForgottenByRestart);
+        let promised_until = match may_have_promised {
+            true => now + config.election_timeout,
+            false => Time::default(),
+        };
+        let mut node = Node {
             id,
             group,
             // Nodes that were given the same seed must not time out together.
@@ -111,7 +142,11 @@ impl Node {
             now,
             disk: stored.disk,
             snapshot: stored.snapshot.clone(),
+            taking: Taking::new(base_index.max(included.index), now),
+            receiving: Receiving::default(),
+            sending_from: None,
             disk_is_full: false,
+            promised_until,
             hard_state: stored.hard_state,
             log: Log::new(stored),
             commit_index: start,
@@ -121,21 +156,40 @@ impl Node {
             reading_to_apply: false,
             saving: Save::default(),
             last_save: SaveId(0),
+            saves: Saves::default(),
             hard_state_save: None,
             withheld: VecDeque::new(),
             promises: Vec::new(),
             effects: Vec::new(),
+        };
+        // A crash came after a snapshot from a leader was in place and before the log began after
+        // it.
+        if let Some(snapshot) = &stored.snapshot
+            && included.index > base_index
+            && !node.log.matches(included)
+        {
+            node.begin_log_after(snapshot.base.clone());
         }
+        assert!(start <= node.log.last().index, "the state machine is ahead of the log");
+        node
     }
 
     pub(crate) fn current_term(&self) -> Term {
         self.hard_state.current_term
     }
 
-    /// Whether this server remembers all that it ever promised.
-    pub(crate) fn is_trusted(&self) -> bool {
-        // A storage that does not tell its disks apart is taken at its word.
-        self.hard_state.trusted || self.disk == DiskId::UNKNOWN
+    pub(crate) fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// From now on this server is trusted, and its vote of the current term is the leader's, if it
+    /// has not given it: it may have, on a disk that it lost.
+    pub(crate) fn become_trusted(&mut self, leader: NodeId) {
+        if self.is_trusted() {
+            return;
+        }
+        let voted_for = self.hard_state.voted_for.or(Some(leader));
+        self.save_hard_state(HardState { voted_for, trusted: true, ..self.hard_state });
     }
 
     pub(crate) fn voted_for(&self) -> Option<NodeId> {
@@ -147,6 +201,9 @@ impl Node {
         assert!(term > self.current_term(), "current_term increases monotonically (Figure 2)");
         if is_planted(Mutant::RollsBackOnNewTerm) {
             self.roll_back();
+        }
+        if is_planted(Mutant::LeaseForgottenByTerm) {
+            self.promised_until = Time::default();
         }
         let HardState { trusted, .. } = self.hard_state;
         let hard_state = HardState { current_term: term, voted_for: None, trusted };
@@ -190,6 +247,9 @@ impl Node {
         if is_planted(Mutant::VoteNotSaved) {
             self.saving.hard_state = Some(HardState { voted_for: None, ..hard_state });
         }
+        if is_planted(Mutant::TrustNotSaved) {
+            self.saving.hard_state = Some(HardState { trusted: false, ..hard_state });
+        }
     }
 
     /// Whether the current term and vote are on disk.
@@ -208,7 +268,8 @@ impl Node {
         };
         let (first, last) = (first.index, last.index);
         assert!(first > self.commit_index, "a committed entry is never overwritten (§5.4)");
-        self.memberships.retain(|(index, _)| *index < first || *index == Index::ZERO);
+        let is_left = |index| index < first || is_planted(Mutant::ConfigurationNotRolledBack);
+        self.memberships.retain(|(index, _)| is_left(*index) || *index == Index::ZERO);
         self.log.append(&run);
         // From now on, and not from the end of the step: a save of what this overwrites may be
         // reported in the same step.
@@ -272,9 +333,49 @@ impl Node {
         self.membership().is_some_and(|(_, membership)| membership.is_quorum(holds))
     }
 
-    /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2).
+    /// The moment at which a follower's or candidate's patience ends, drawn anew (§5.2); the later,
+    /// the lower its priority.
     pub(crate) fn election_deadline(&mut self) -> Time {
-        self.now + self.random.timeout(self.config.election_timeout)
+        let timeout = self.config.election_timeout;
+        let below = MAX_PRIORITY.saturating_sub(self.config.election_priority.max(1));
+        // Who has no room to lead lets others stand first.
+        let courtesy = if self.disk_is_full { timeout } else { Duration::ZERO };
+        self.now + self.random.timeout(timeout) + timeout / 2 * u32::from(below) + courtesy
+    }
+
+    /// Whether this server stands for election when it hears no leader.
+    pub(crate) fn stands_by_itself(&self) -> bool {
+        self.config.elections && self.config.election_priority > 0
+    }
+
+    /// When a follower's patience ends; never, if it can't or may not stand for election.
+    pub(crate) fn patience(&mut self) -> Option<Time> {
+        (self.may_stand() && self.stands_by_itself()).then(|| {
+            // A promise that was made for a longer time than is configured now holds all the same.
+            self.election_deadline().max(self.promised_until)
+        })
+    }
+
+    /// How long a majority's answer to a round lets a leader read by itself, if leases are on.
+    pub(crate) fn lease_length(&self) -> Option<Duration> {
+        let lease = self.config.lease.filter(|_| self.config.check_quorum)?;
+        let length = lease.length(self.config.election_timeout);
+        Some(if is_planted(Mutant::LeaseTooLong) { 2 * length } else { length })
+    }
+
+    /// A leader is heard, and may take it from the answer that this server votes for nobody else for
+    /// an election timeout (diss. §6.4.1). That holds whatever happens to this server's term and
+    /// role meanwhile.
+    pub(crate) fn promise_to_leader(&mut self) {
+        if self.config.lease.is_some() {
+            let until = self.now + self.config.election_timeout;
+            self.promised_until = self.promised_until.max(until);
+        }
+    }
+
+    /// Whether a leader may still rely on such a promise.
+    pub(crate) fn keeps_promise(&self) -> bool {
+        self.now < self.promised_until
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -315,6 +416,7 @@ impl Node {
     pub(crate) fn on_saved(&mut self, id: SaveId) {
         assert!(id <= self.last_save, "a save that was never asked for");
         self.log.saved(id);
+        self.saves.done(id);
         if self.hard_state_save.is_some_and(|save| save <= id) {
             self.hard_state_save = None;
         }
@@ -339,11 +441,18 @@ impl Node {
             return;
         };
         let first = last.0 + 1 - entries.len() as u64;
-        let applies = self.applying == self.last_applied && first == self.applying.next().0;
+        let applies = self.applying == self.last_applied
+            && first == self.applying.next().0
+            && !self.receiving.is_installing();
         if applies && (last <= self.commit_index || is_planted(Mutant::AppliesUncommitted)) {
-            self.applying = last;
-            self.effects.push(Effect::Apply { entries });
+            self.hand_to_state_machine(entries);
         }
+    }
+
+    fn hand_to_state_machine(&mut self, entries: Arc<[Entry]>) {
+        self.taking.handed(entries.iter().map(Entry::weight).sum());
+        self.applying = Index(self.applying.0 + entries.len() as u64);
+        self.effects.push(Effect::Apply { entries });
     }
 
     /// Hands committed entries to the state machine, in order, one batch at a time (§5.3).
@@ -358,14 +467,18 @@ impl Node {
             until = self.commit_index;
         }
         let idle = self.applying == self.last_applied && !self.reading_to_apply;
-        if !idle || until <= self.last_applied {
+        // What is applied while a snapshot takes the state machine's place would be lost, or done
+        // twice.
+        let installing =
+            self.receiving.is_installing() && !is_planted(Mutant::AppliesWhileInstalling);
+        if !idle || installing || until <= self.last_applied {
             return;
         }
         let (first, max_bytes) = (self.applying.next(), self.config.max_apply_bytes);
+        until = until.min(Taking::batch_end(&self.config.snapshot_policy, first));
         match self.log.entries(first, until, max_bytes) {
             Found::InMemory(entries) => {
-                self.applying = Index(self.applying.0 + entries.len() as u64);
-                self.effects.push(Effect::Apply { entries });
+                self.hand_to_state_machine(entries);
             }
             Found::OnDisk => {
                 self.reading_to_apply = true;
@@ -392,6 +505,8 @@ impl Node {
 
     /// Ends a step: turns what it stored into one save, and lets out what may be said.
     pub(crate) fn finish_step(&mut self) -> Vec<Effect> {
+        self.install_snapshot();
+        self.take_snapshot();
         if self.saving != Save::default() {
             self.last_save = self.next_save();
             let (id, mut save) = (self.last_save, std::mem::take(&mut self.saving));
@@ -404,6 +519,7 @@ impl Node {
             if save.hard_state.is_some() || save.base.is_some() {
                 self.hard_state_save = Some(id);
             }
+            self.saves.begun(id, self.now);
             self.effects.push(Effect::Save { id, save });
             if is_planted(Mutant::TermAndVoteSavedApart) && vote.is_some() {
                 self.last_save = self.next_save();

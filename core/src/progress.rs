@@ -4,13 +4,18 @@
 //!            a Matched response               a Conflict, or the link broke
 //!   Probe ------------------------> Replicate -------------------------> Probe
 //!   one request, then wait          a window of requests, unanswered
+//!     |                                ^
+//!     +--------- Snapshot -------------+
+//!   what it lacks is purged         it has the snapshot, or what the log begins after
 //! ```
 
 use std::collections::VecDeque;
 
 use crate::config::Config;
 use crate::mutants::{Mutant, is_planted};
-use crate::types::{Index, Time};
+use crate::sending::Sending;
+use crate::trust::FollowerDisk;
+use crate::types::{DiskId, Index, Time};
 
 /// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -27,6 +32,10 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// Whether entries for it are being read from storage.
     pub(crate) reading: bool,
+    /// Its disk.
+    pub(crate) disk: FollowerDisk,
+    /// Whether that is short of room.
+    pub(crate) disk_is_full: bool,
 }
 
 /// How entries go to a follower.
@@ -44,6 +53,8 @@ pub(crate) enum Pace {
         /// The sum of the weights.
         bytes: usize,
     },
+    /// The log does not go back to what it lacks: a snapshot is on its way, and no entries are.
+    Snapshot(Sending),
 }
 
 impl Progress {
@@ -56,6 +67,46 @@ impl Progress {
             last_contact: now,
             round: 0,
             reading: false,
+            disk: FollowerDisk::new(DiskId::UNKNOWN),
+            disk_is_full: false,
+        }
+    }
+
+    /// What the follower stores that counts: nothing, if it may have forgotten what it promised.
+    pub(crate) fn counted_match(&self) -> Index {
+        if self.disk.counts() { self.match_index } else { Index::ZERO }
+    }
+
+    /// The follower confirms a round; that counts if the follower does.
+    pub(crate) fn on_round(&mut self, round: u64) {
+        if self.disk.counts() {
+            self.round = self.round.max(round);
+        }
+    }
+
+    /// How many bytes of entries one request to it may hold.
+    pub(crate) fn max_append_bytes(&self, config: &Config) -> usize {
+        // A full disk takes no commands: one entry is enough to find out.
+        if self.disk_is_full { 1 } else { config.max_append_bytes }
+    }
+
+    /// The follower's disk is not the one that it had: whatever was on that is gone.
+    pub(crate) fn start_over(&mut self, next_index: Index) {
+        self.next_index = next_index;
+        self.match_index = match is_planted(Mutant::MatchOutlivesDisk) {
+            true => self.match_index,
+            false => Index::ZERO,
+        };
+        self.pace = Pace::Probe { waiting: false };
+        self.round = 0;
+        self.disk_is_full = false;
+    }
+
+    /// The follower's disk has no room for commands: they are tried one by one, now and then.
+    pub(crate) fn on_full(&mut self) {
+        if matches!(self.pace, Pace::Probe { .. } | Pace::Replicate { .. }) {
+            self.next_index = self.match_index.next();
+            self.pace = Pace::Probe { waiting: true };
         }
     }
 
@@ -69,6 +120,7 @@ impl Progress {
                         && *bytes < config.max_in_flight_bytes)
                         || is_planted(Mutant::WindowNotLimited)
                 }
+                Pace::Snapshot(_) => false,
             }
     }
 
@@ -81,6 +133,7 @@ impl Progress {
                 *bytes += weight;
                 self.next_index = last.next();
             }
+            Pace::Snapshot(_) => {}
         }
     }
 
@@ -88,10 +141,7 @@ impl Progress {
     pub(crate) fn on_matched(&mut self, index: Index) {
         self.match_index = self.match_index.max(index);
         match &mut self.pace {
-            Pace::Probe { .. } => {
-                self.next_index = self.match_index.next();
-                self.pace = Pace::Replicate { in_flight: VecDeque::new(), bytes: 0 };
-            }
+            Pace::Probe { .. } => self.replicate_from_match(),
             Pace::Replicate { in_flight, bytes } => {
                 while let Some((last, weight)) = in_flight.front().copied()
                     && last <= self.match_index
@@ -101,7 +151,15 @@ impl Progress {
                 }
                 self.next_index = self.next_index.max(self.match_index.next());
             }
+            // Whether that ends it depends on where the log begins.
+            Pace::Snapshot(_) => {}
         }
+    }
+
+    /// The follower has all that comes before what the log holds: entries stream from there.
+    pub(crate) fn replicate_from_match(&mut self) {
+        self.next_index = self.match_index.next();
+        self.pace = Pace::Replicate { in_flight: VecDeque::new(), bytes: 0 };
     }
 
     /// The follower has no entry like the leader's at `rejected`; the leader's log and its own may
@@ -110,6 +168,8 @@ impl Progress {
         let asked = match &self.pace {
             Pace::Probe { .. } => rejected == self.next_index.prev(),
             Pace::Replicate { .. } => rejected < self.next_index,
+            // Of course not: that is why it is sent a snapshot.
+            Pace::Snapshot(_) => false,
         };
         if asked && rejected > self.match_index {
             self.next_index = agree.next().min(rejected).max(self.match_index.next());
@@ -119,9 +179,13 @@ impl Progress {
 
     /// What was on its way may be lost.
     pub(crate) fn on_unreachable(&mut self) {
-        if let Pace::Replicate { .. } = self.pace {
-            self.next_index = self.match_index.next();
-            self.pace = Pace::Probe { waiting: true };
+        match &mut self.pace {
+            Pace::Probe { .. } => {}
+            Pace::Replicate { .. } => {
+                self.next_index = self.match_index.next();
+                self.pace = Pace::Probe { waiting: true };
+            }
+            Pace::Snapshot(sending) => sending.on_unreachable(),
         }
     }
 }

@@ -10,28 +10,33 @@
 //!     +---------------- hears a later term, or no majority any more ------------------+
 //! ```
 
+mod configure;
+mod disk;
+mod explain;
 mod handover;
+mod installing;
 mod members;
 mod reading;
 mod receive;
 mod snapshots;
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::candidate::{Candidate, Tally};
+use crate::candidate::{Candidate, Tally, Vote};
 use crate::config::Config;
 use crate::effect::{Effect, InitializeError, ProposeError};
 use crate::event::{Event, LogReader};
 use crate::follower::Follower;
-use crate::leader::Leader;
+use crate::leader::{Leader, Transfer};
 use crate::membership::Membership;
 use crate::message::VoteKind;
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
+use crate::questions::Questions;
 use crate::random::Random;
-use crate::snapshot::Snapshot;
-use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
+use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 
@@ -39,6 +44,12 @@ use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 pub struct Raft {
     node: Node,
     role: Role,
+    /// The reads of this server while it does not lead.
+    questions: Questions,
+    /// A transfer of leadership from this server, until it hears who leads now.
+    handed_over: Option<Transfer>,
+    /// What others answered when this server stood last. Nothing is decided by it.
+    last_ballot: Option<BTreeMap<NodeId, Vote>>,
     trace: Option<TraceHook>,
 }
 
@@ -47,13 +58,16 @@ enum Role {
     Follower(Follower),
     PreCandidate(Candidate),
     Candidate(Candidate),
-    Leader(Leader),
+    Leader(Box<Leader>),
 }
 
 /// A twin that will do the same from here on; the trace hook stays with the original.
 impl Clone for Raft {
     fn clone(&self) -> Raft {
-        Raft { node: self.node.clone(), role: self.role.clone(), trace: None }
+        let Raft { node, role, questions, handed_over, last_ballot, trace: _ } = self;
+        let (node, role, questions) = (node.clone(), role.clone(), questions.clone());
+        let (handed_over, last_ballot) = (handed_over.clone(), last_ballot.clone());
+        Raft { node, role, questions, handed_over, last_ballot, trace: None }
     }
 }
 
@@ -62,6 +76,8 @@ impl Hash for Raft {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.node.hash(state);
         self.role.hash(state);
+        self.questions.hash(state);
+        self.handed_over.hash(state);
     }
 }
 
@@ -76,8 +92,10 @@ impl Raft {
         now: Time,
     ) -> Raft {
         let mut node = Node::new(id, group, config, stored, now);
-        let deadline = node.is_voter().then(|| node.election_deadline());
-        Raft { node, role: Role::Follower(Follower::new(None, deadline)), trace: None }
+        let deadline = node.patience();
+        let (role, questions) =
+            (Role::Follower(Follower::new(None, deadline)), Questions::default());
+        Raft { node, role, questions, handed_over: None, last_ballot: None, trace: None }
     }
 
     /// Calls `hook` with one line after each event.
@@ -94,7 +112,8 @@ impl Raft {
 
     /// Handles what happened up to `now`, in order, and says what is to be done about all of it.
     /// Events that happened together are best brought together: their entries, messages and
-    /// acknowledgements are then joined.
+    /// acknowledgements are then joined. `now` is read after the last of them happened: a lease
+    /// read relies on it.
     #[must_use]
     pub fn step(&mut self, now: Time, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
         self.node.now = self.node.now.max(now);
@@ -106,11 +125,21 @@ impl Raft {
                 self.trace.as_mut().into_iter().for_each(|hook| hook(line.clone()));
             }
         }
+        assert!(
+            matches!(self.role, Role::Follower(_)) || !self.node.receiving.is_installing(),
+            "only followers install snapshots"
+        );
         match &mut self.role {
             Role::Follower(follower) => follower.acknowledge(&mut self.node),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
-            Role::Leader(leader) => leader.finish_step(&mut self.node),
+            Role::Leader(leader) => {
+                if !leader.finish_step(&mut self.node) {
+                    self.become_follower(None);
+                }
+            }
         }
+        self.ask_leader();
+        self.settle_handover();
         self.node.finish_step()
     }
 
@@ -118,6 +147,13 @@ impl Raft {
     /// for. It may move after every step.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
+        let reads = self.questions.deadline(&self.node, self.leader());
+        let handover = self.handed_over.as_ref().map(|transfer| transfer.deadline);
+        let snapshot = self.node.snapshot_deadline();
+        [self.role_deadline(), reads, handover, snapshot].into_iter().flatten().min()
+    }
+
+    fn role_deadline(&self) -> Option<Time> {
         match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::PreCandidate(candidate) | Role::Candidate(candidate) => Some(candidate.deadline),
@@ -144,14 +180,13 @@ impl Raft {
             last_applied: self.node.last_applied,
             last_log: self.node.log.last(),
             last_durable: self.node.log.durable(),
-            purged: LogPosition::ZERO,
-            snapshot: self
-                .node
-                .snapshot
-                .as_ref()
-                .map_or(LogPosition::ZERO, Snapshot::last_included),
+            purged: self.node.log.base(),
+            snapshot: self.node.snapshot_position(),
             trusted: self.node.is_trusted(),
-            transferring_to: None,
+            transferring_to: match &self.role {
+                Role::Leader(leader) => leader.transferring_to(),
+                Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+            },
             disk_is_full: self.node.disk_is_full,
         }
     }
@@ -162,18 +197,6 @@ impl Raft {
     #[must_use]
     pub fn membership(&self) -> Option<&(Index, Arc<Membership>)> {
         self.node.membership()
-    }
-
-    /// The peers in this leader's eyes; none on a server that does not lead.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStatus> {
-        Vec::new()
-    }
-
-    /// Why there is no leader, or why a write waits, as far as this server knows.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        Explanation::default()
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -197,13 +220,13 @@ impl Raft {
             }
             Event::Read { id, consistency } => self.on_read(id, consistency),
             Event::ChangeMembers { id, changes, expected, answer } => {
-                self.on_change_members(id, &changes, expected, answer);
+                self.on_change_members(id, changes, expected, answer);
             }
             Event::TransferLeadership { id, to } => self.on_transfer_leadership(id, to),
             Event::TriggerElection { id } => self.on_trigger_election(id),
             Event::TriggerSnapshot { id } => self.on_trigger_snapshot(id),
             Event::PurgeLog { id, until } => self.on_purge_log(id, until),
-            Event::Configure(config) => self.node.config = config,
+            Event::Configure(config) => self.on_configure(config),
             Event::SnapshotBuilt { snapshot } => self.on_snapshot_built(snapshot),
             Event::SnapshotRead { to, last_included, chunk } => {
                 self.on_snapshot_read(to, last_included, chunk);
@@ -248,9 +271,9 @@ impl Raft {
             let alone = membership.members().len() == 1;
             self.node.initialize(membership);
             if let Role::Follower(follower) = &mut self.role {
-                let wait = self.node.election_deadline();
+                let wait = self.node.patience();
                 // Nobody else could be the leader.
-                follower.deadline = Some(if alone { self.node.now } else { wait });
+                follower.deadline = wait.map(|wait| if alone { self.node.now } else { wait });
             }
             Ok(())
         };
@@ -258,13 +281,22 @@ impl Raft {
     }
 
     fn on_timeout(&mut self) {
-        if self.deadline().is_none_or(|deadline| self.node.now < deadline) {
+        if self.role_deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
+        }
+        if matches!(self.role, Role::Leader(_)) && self.gives_its_disk_up() {
+            return self.give_way();
         }
         match &mut self.role {
             // "If election timeout elapses without receiving AppendEntries RPC from current leader
             // or granting vote to candidate: convert to candidate" (Figure 2).
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.campaign(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                match self.node.stands_by_itself() {
+                    true => self.campaign(),
+                    // It was asked to stand, and was not elected.
+                    false => self.become_follower(None),
+                }
+            }
             Role::Leader(leader) => {
                 if !leader.on_timeout(&mut self.node) {
                     self.become_follower(None);
@@ -274,13 +306,13 @@ impl Raft {
     }
 
     fn campaign(&mut self) {
-        if !self.node.is_voter() {
-            return self.become_follower(None);
+        if let Some(obstacle) = self.obstacle() {
+            return self.wait_again(obstacle);
         }
         if self.node.config.pre_vote {
             self.become_pre_candidate();
         } else {
-            self.become_candidate();
+            self.become_candidate(VoteKind::Vote);
         }
     }
 
@@ -293,7 +325,7 @@ impl Raft {
         };
         match (tally, &self.role) {
             (Tally::Open, _) => {}
-            (Tally::Won, Role::PreCandidate(_)) => self.become_candidate(),
+            (Tally::Won, Role::PreCandidate(_)) => self.become_candidate(VoteKind::Vote),
             (Tally::Won, _) => self.become_leader(),
             (Tally::Outvoted, _) => self.become_follower(None),
         }
@@ -301,12 +333,16 @@ impl Raft {
 
     fn become_follower(&mut self, leader: Option<NodeId>) {
         if let Role::Leader(old) = &mut self.role {
-            old.step_down(&mut self.node, leader);
+            let transfer = old.step_down(&mut self.node, leader);
+            self.await_successor(transfer);
+        }
+        if let Role::PreCandidate(candidate) | Role::Candidate(candidate) = &self.role {
+            self.last_ballot = Some(candidate.answers());
         }
         let deadline = match &self.role {
             // Another's candidacy is no reason to wait longer for a leader.
-            Role::Follower(follower) => follower.deadline,
-            _ => self.node.is_voter().then(|| self.node.election_deadline()),
+            Role::Follower(follower) => follower.deadline.filter(|_| self.node.may_stand()),
+            _ => self.node.patience(),
         };
         let mut follower = Follower::new(leader, deadline);
         if is_planted(Mutant::AckOutlivesTerm)
@@ -332,16 +368,23 @@ impl Raft {
 
     /// "On conversion to candidate, start election: increment currentTerm, vote for self, reset
     /// election timer, send RequestVote RPCs to all other servers" (Figure 2).
-    fn become_candidate(&mut self) {
+    fn become_candidate(&mut self, kind: VoteKind) {
         self.node.enter_term(self.node.current_term().next());
         self.node.vote_for(self.node.id);
-        let candidate = Candidate::ask(&mut self.node, VoteKind::Vote);
+        let candidate = Candidate::ask(&mut self.node, kind);
         self.role = Role::Candidate(candidate);
     }
 
     fn become_leader(&mut self) {
         assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
-        let leader = Leader::new(&mut self.node);
-        self.role = Role::Leader(leader);
+        let founders = match &self.role {
+            Role::Candidate(candidate) => candidate.disks_of_electors(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => BTreeMap::new(),
+        };
+        self.node.become_trusted(self.node.id);
+        self.node.receiving.forget();
+        let leader = Leader::new(&mut self.node, founders);
+        self.role = Role::Leader(Box::new(leader));
+        self.serve_own_questions();
     }
 }

@@ -18,8 +18,8 @@ pub struct Save {
     /// Term and vote, if they changed.
     pub hard_state: Option<HardState>,
     /// What stands in front of the log, if it changed: a new cluster's first configuration, or a
-    /// snapshot. Entries up to it are gone from the log; if the log does not have the last included
-    /// entry, of the same term, all are.
+    /// snapshot. It takes its place before `entries` are stored: entries up to it are gone from the
+    /// log; if the log does not have the last included entry, of the same term, all are.
     pub base: Option<Base>,
     /// Runs of contiguous entries, to be stored in this order. Each run replaces whatever the log
     /// holds from the run's first index on.

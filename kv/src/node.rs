@@ -173,9 +173,13 @@ fn failure_of(error: &RequestError) -> Failure {
 
 fn failed(error: &ClientError) -> Failed {
     let failure = match error {
-        ClientError::NotLeader { .. } => Failure::NoLeader,
-        ClientError::OutcomeUnknown { .. } => Failure::OutcomeUnknown,
-        ClientError::Overloaded => Failure::Overloaded,
+        ClientError::NotLeader { .. } | ClientError::Transferring { .. } => Failure::NoLeader,
+        ClientError::OutcomeUnknown { .. }
+        | ClientError::Session(_)
+        | ClientError::AppliedBefore => Failure::OutcomeUnknown,
+        ClientError::Rejected(never) => match *never {},
+        ClientError::Overloaded | ClientError::DiskFull => Failure::Overloaded,
+        ClientError::LeaseDisabled => Failure::BadRequest,
         ClientError::Stopped { .. } => Failure::Stopping,
         ClientError::TooLarge { .. } => Failure::BadRequest,
     };

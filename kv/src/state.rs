@@ -6,10 +6,12 @@
 //!
 //! The map is persistent: a view of it costs a pointer, and readers never stop the writer.
 
+use std::convert::Infallible;
+use std::io::{self, Read};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::messages::Index;
 use bytes::Bytes;
 use prost::Message;
@@ -140,6 +142,7 @@ fn hash(key: &str, stored: &Stored) -> u64 {
 impl Application for KvState {
     type Command = Command;
     type Response = Answer;
+    type Rejection = Infallible;
 
     fn encode(command: Command) -> Bytes {
         command.encode_to_vec().into()
@@ -168,6 +171,54 @@ impl StateMachine for KvState {
         let view = View { keys: self.keys.clone(), index: index.0, digest: self.digest };
         *self.published.0.write().unwrap_or_else(PoisonError::into_inner) = view;
     }
+
+    /// The items in the order of their keys, each with its length in front.
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let keys = self.keys.clone();
+        Some(Box::new(move |to| {
+            for (key, Stored { value, version }) in keys.iter() {
+                let item = Item { key: key.clone(), value: value.clone(), version: *version };
+                to.write_all(&item.encode_length_delimited_to_vec())?;
+            }
+            Ok(())
+        }))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let (mut keys, mut digest) = (RedBlackTreeMapSync::new_sync(), 0_u64);
+        let mut from = io::BufReader::new(from);
+        while let Some(Item { key, value, version }) = read_item(&mut from)? {
+            let stored = Stored { value, version };
+            digest = digest.wrapping_add(hash(&key, &stored));
+            keys.insert_mut(key, stored);
+        }
+        (self.keys, self.digest) = (keys, digest);
+        Ok(())
+    }
+}
+
+/// The next item of a snapshot; `None` at its end.
+fn read_item(from: &mut impl io::BufRead) -> io::Result<Option<Item>> {
+    if from.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut length = Vec::new();
+    loop {
+        let mut byte = [0];
+        from.read_exact(&mut byte)?;
+        length.push(byte[0]);
+        // The last byte of a varint has no continuation bit; none has more than ten.
+        if byte[0] < 0x80 || length.len() == 10 {
+            break;
+        }
+    }
+    let length = prost::decode_length_delimiter(length.as_slice())?;
+    // As much is allocated as is there, whatever the length says.
+    let mut item = Vec::new();
+    if from.take(length as u64).read_to_end(&mut item)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(Item::decode(Bytes::from(item))?))
 }
 
 #[cfg(test)]
@@ -223,6 +274,31 @@ mod tests {
         assert_ne!(digest(&[a.clone(), b.clone()]), digest(&[b, a.clone()]));
         assert_ne!(digest(&[put("a", "2", None)]), digest(std::slice::from_ref(&a)));
         assert_eq!(digest(&[a, delete("a")]), 0);
+    }
+
+    #[test]
+    fn a_snapshot_is_of_its_moment_and_depends_on_the_state_alone() {
+        let written = |state: &KvState| {
+            let mut bytes = Vec::new();
+            state.snapshot().unwrap()(&mut bytes).unwrap();
+            bytes
+        };
+        let (a, b) = (put("a", &"1".repeat(300), None), put("b", "", None));
+        let state = state_of([delete("x"), b.clone(), a.clone()]);
+        assert_eq!(written(&state), written(&state_of([a.clone(), b, a])));
+
+        let mut other = state_of([put("gone", "x", None)]);
+        let taken = other.snapshot().unwrap();
+        other.restore(&mut written(&state).as_slice()).unwrap();
+        assert_eq!((other.digest, written(&other)), (state.digest, written(&state)));
+        let mut before = Vec::new();
+        taken(&mut before).unwrap();
+        other.restore(&mut before.as_slice()).unwrap();
+        assert_eq!(other.digest, state_of([put("gone", "x", None)]).digest);
+
+        let whole = written(&state);
+        assert!(other.restore(&mut &whole[..whole.len() - 1]).is_err(), "cut short");
+        assert!(other.restore(&mut [0xff; 20].as_slice()).is_err(), "no length");
     }
 
     #[test]

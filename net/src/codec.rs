@@ -149,6 +149,12 @@ pub fn decode_response(body: Bytes) -> Result<Response, DecodeError> {
     Ok(Response { id: response.id, group: GroupId(response.group), result })
 }
 
+/// Appends a sign of life, which is a frame without a body.
+pub fn encode_keep_alive(buffer: &mut BytesMut) {
+    let start = begin_frame(buffer, FrameType::KeepAlive);
+    finish_frame(buffer, start);
+}
+
 /// Appends one protobuf message as a frame.
 pub(crate) fn encode_frame(
     frame_type: FrameType,

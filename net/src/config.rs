@@ -15,6 +15,13 @@ pub const MAX_CLUSTER_ID_BYTES: usize = 256;
 /// The longest address, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = 256;
 
+/// How long a dialer writes nothing before it writes a keep-alive, and how often an acceptor that
+/// hears something says so. Part of the protocol: each end counts on the other for it.
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(500);
+
+/// The least time after which a peer may be taken for gone.
+pub const MIN_LINK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The settings of a transport. All nodes of a cluster should have the same `max_frame_bytes`;
 /// everything else is each node's own business.
 #[derive(Clone, Debug)]
@@ -38,6 +45,9 @@ pub struct TransportConfig {
     /// Also the most one peer may have in unanswered requests here, and in answers it has not
     /// read. 64 MiB by default.
     pub queue_bytes: usize,
+    /// The most that may wait for one peer in pieces of snapshots, which wait apart, in bytes; 4 MiB
+    /// by default. A leader has few on their way at a time.
+    pub snapshot_queue_bytes: usize,
     /// The most messages that may wait for one peer; 4096 by default.
     pub queue_messages: usize,
     /// The most requests to one peer without an answer, and of one peer to this node; 1024 by
@@ -55,6 +65,10 @@ pub struct TransportConfig {
     /// A connection is closed if it takes no byte for so long while there is something to write;
     /// 5 s by default.
     pub stall_timeout: Duration,
+    /// A connection to a peer of which nothing is heard for so long is closed, and dialed again:
+    /// the network may have swallowed it. Peers show that they are there
+    /// [twice a second](KEEP_ALIVE_EVERY), so at least [`MIN_LINK_TIMEOUT`]; 3 s by default.
+    pub link_timeout: Duration,
     /// The wait after the first failure to connect; it doubles with each until `backoff_max`, and
     /// each is shortened by up to a half at random. 20 ms by default.
     pub backoff_min: Duration,
@@ -90,6 +104,12 @@ pub enum ConfigError {
         /// The field's name.
         setting: &'static str,
     },
+    /// Peers would be taken for gone that are not.
+    #[error("link_timeout of {timeout:?}, it takes at least {MIN_LINK_TIMEOUT:?}")]
+    LinkTimeout {
+        /// The time.
+        timeout: Duration,
+    },
     /// The shortest wait is longer than the longest.
     #[error("backoff_min {min:?} is above backoff_max {max:?}")]
     Backoff {
@@ -111,6 +131,7 @@ impl TransportConfig {
             advertise: None,
             max_frame_bytes: 16 * 1024 * 1024,
             queue_bytes: 64 * 1024 * 1024,
+            snapshot_queue_bytes: 4 * 1024 * 1024,
             queue_messages: 4096,
             max_requests: 1024,
             max_connections: 1024,
@@ -118,6 +139,7 @@ impl TransportConfig {
             connect_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(5),
+            link_timeout: Duration::from_secs(3),
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_millis(250),
         }
@@ -141,6 +163,7 @@ impl TransportConfig {
         }
         let zeros = [
             ("queue_bytes", self.queue_bytes == 0),
+            ("snapshot_queue_bytes", self.snapshot_queue_bytes == 0),
             ("queue_messages", self.queue_messages == 0),
             ("max_requests", self.max_requests == 0),
             ("max_connections", self.max_connections == 0),
@@ -152,6 +175,9 @@ impl TransportConfig {
         ];
         if let Some((setting, _)) = zeros.iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::Zero { setting });
+        }
+        if self.link_timeout < MIN_LINK_TIMEOUT {
+            return Err(ConfigError::LinkTimeout { timeout: self.link_timeout });
         }
         if self.backoff_min > self.backoff_max {
             return Err(ConfigError::Backoff { min: self.backoff_min, max: self.backoff_max });

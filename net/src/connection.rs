@@ -2,6 +2,7 @@
 //! the reasons for which a connection is closed.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::types::{GroupId, NodeId};
@@ -12,6 +13,8 @@ use tokio_util::codec::Decoder;
 
 use crate::convert::DecodeError;
 use crate::frame::{Frame, FrameCodec, FrameError, FrameType};
+use crate::lane::Lane;
+use crate::pulse::Pulse;
 
 /// A buffer that grew larger than this for one frame is not kept for the next.
 pub(crate) const KEEP_BYTES: usize = 1024 * 1024;
@@ -27,6 +30,8 @@ pub(crate) enum CloseReason {
     Unexpected { found: FrameType },
     #[error("a message of group {group} from node {from} to node {to} has no place here")]
     Misplaced { group: GroupId, from: NodeId, to: NodeId },
+    #[error("a message that has no place on the {lane:?} lane")]
+    WrongLane { lane: Lane },
     #[error("an answer to request {id}, which was not sent")]
     UnknownRequest { id: u64 },
     #[error("{queued} answers wait and the peer reads none")]
@@ -41,8 +46,16 @@ pub(crate) enum CloseReason {
     Write(io::Error),
     #[error("the peer took no byte for {0:?}")]
     Stalled(Duration),
+    #[error("nothing was heard from the peer for {0:?}")]
+    Silent(Duration),
+    #[error("there was nothing to send")]
+    Idle,
     #[error("the peer opened a newer connection")]
     Replaced,
+    #[error(
+        "the peer opened a newer connection while this one is alive: do two nodes have its id?"
+    )]
+    Rivalled,
     #[error("the peer has a new address")]
     Readdressed,
 }
@@ -55,13 +68,17 @@ impl CloseReason {
             CloseReason::Decode(_) => Some("bad message"),
             CloseReason::Unexpected { .. } => Some("unexpected frame"),
             CloseReason::Misplaced { .. } => Some("misplaced message"),
+            CloseReason::WrongLane { .. } => Some("message on the wrong lane"),
             CloseReason::UnknownRequest { .. } => Some("unknown request"),
             CloseReason::AnswersUnread { .. } => Some("answers unread"),
+            CloseReason::Rivalled => Some("two nodes of one id"),
             CloseReason::Ended
             | CloseReason::EndedEarly { .. }
             | CloseReason::Read(_)
             | CloseReason::Write(_)
             | CloseReason::Stalled(_)
+            | CloseReason::Silent(_)
+            | CloseReason::Idle
             | CloseReason::Replaced
             | CloseReason::Readdressed => None,
         }
@@ -73,17 +90,20 @@ pub(crate) struct FrameReader<R> {
     reader: R,
     buffer: BytesMut,
     codec: FrameCodec,
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(reader: R, max_frame_bytes: usize) -> FrameReader<R> {
         let codec = FrameCodec::new(max_frame_bytes);
-        FrameReader { reader, buffer: BytesMut::new(), codec }
+        FrameReader { reader, buffer: BytesMut::new(), codec, pulse: None }
     }
 
-    /// Sets another limit, from the next frame on. What was read already is kept.
-    pub(crate) fn set_limit(&mut self, max_frame_bytes: usize) {
+    /// Sets another limit, from the next frame on, and tells `pulse` of what is read. What was read
+    /// already is kept.
+    pub(crate) fn after_handshake(&mut self, max_frame_bytes: usize, pulse: &Arc<Pulse>) {
         self.codec = FrameCodec::new(max_frame_bytes);
+        self.pulse = Some(Arc::clone(pulse));
     }
 
     /// The next frame. Given up half-way, nothing is lost: the next call goes on from there.
@@ -97,6 +117,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             }
             self.buffer.reserve(self.codec.wanted(&self.buffer));
             let read = self.reader.read_buf(&mut self.buffer).await.map_err(CloseReason::Read)?;
+            if let Some(pulse) = &self.pulse
+                && read > 0
+            {
+                pulse.hear(read);
+            }
             match (read, self.buffer.len()) {
                 (0, 0) => return Err(CloseReason::Ended),
                 (0, bytes) => return Err(CloseReason::EndedEarly { bytes }),

@@ -3,18 +3,28 @@
 //! Everything here may have been written by an enemy: whatever the core relies on is checked, and
 //! what is not as it should be is a [`DecodeError`], never a panic.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod log;
+mod snapshot;
+mod values;
 
-use actix_raft_core::entry::{Entry, EntryPayload};
-use actix_raft_core::membership::{Address, Membership, MembershipError};
+use actix_raft_core::membership::MembershipError;
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody,
+    ReadIndexRequest, ReadIndexResponse, TimeoutNowRequest, VoteRequest, VoteResponse,
 };
 use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
 
+use crate::convert::log::{entry_from_wire, entry_to_wire};
+use crate::convert::snapshot::{
+    install_request_from_wire, install_request_to_wire, install_response_from_wire,
+    install_response_to_wire,
+};
+use crate::convert::values::{
+    consistency_from_wire, consistency_to_wire, disk_from_wire, disk_to_wire, kind_from_wire,
+    kind_to_wire, refusal_from_wire, refusal_to_wire,
+};
 use crate::wire;
+use crate::wire::rpc;
 
 /// Why bytes are no valid message.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -72,21 +82,59 @@ pub enum DecodeError {
         leader: Term,
     },
     /// The members of a configuration are no membership.
-    #[error("entry {index}: {error}")]
+    #[error("the configuration of index {index}: {error}")]
     Membership {
-        /// The entry.
+        /// The configuration's index.
         index: Index,
         /// What is wrong.
         error: MembershipError,
     },
     /// A set names a node twice.
-    #[error("entry {index} names node {id} twice")]
+    #[error("the configuration of index {index} names node {id} twice")]
     Twice {
-        /// The entry.
+        /// The configuration's index.
         index: Index,
         /// The node.
         id: NodeId,
     },
+    /// A snapshot that includes no entry.
+    #[error("{message} of a snapshot without a last entry")]
+    NothingIncluded {
+        /// The message.
+        message: &'static str,
+    },
+    /// A snapshot includes an entry of a later term than its leader's, or a configuration from
+    /// behind its end.
+    #[error("a snapshot up to {last_included} {but}")]
+    BadSnapshot {
+        /// The last entry that it includes.
+        last_included: LogPosition,
+        /// What does not fit.
+        but: Misfit,
+    },
+    /// A piece reaches behind its snapshot's end, or is called its last and is not.
+    #[error("a piece of {bytes} bytes from {offset} on in a snapshot of {size}, last: {done}")]
+    BadChunk {
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        bytes: usize,
+        /// How long the snapshot is.
+        size: u64,
+        /// Whether it is called the last.
+        done: bool,
+    },
+}
+
+/// What does not fit to a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Misfit {
+    /// Its leader's term.
+    #[error("from a leader of term {0}")]
+    Leader(Term),
+    /// The index of its configuration.
+    #[error("with a configuration of index {0}")]
+    Configuration(Index),
 }
 
 /// A message as it is sent. Payloads are shared, not copied.
@@ -94,36 +142,65 @@ pub enum DecodeError {
 pub fn to_wire(message: &Message) -> wire::Message {
     let body = match &message.body {
         MessageBody::AppendEntriesRequest(m) => {
-            wire::MessageBody::AppendEntriesRequest(wire::AppendEntriesRequest {
+            wire::MessageBody::AppendEntriesRequest(rpc::AppendEntriesRequest {
                 term: m.term.0,
                 prev_log_term: m.prev_log.term.0,
                 prev_log_index: m.prev_log.index.0,
                 entries: m.entries.iter().map(entry_to_wire).collect(),
                 leader_commit: m.leader_commit.0,
                 round: m.round,
+                disk: disk_to_wire(m.disk),
             })
         }
         MessageBody::AppendEntriesResponse(m) => {
-            wire::MessageBody::AppendEntriesResponse(wire::AppendEntriesResponse {
+            wire::MessageBody::AppendEntriesResponse(rpc::AppendEntriesResponse {
                 term: m.term.0,
                 round: m.round,
                 outcome: Some(outcome_to_wire(m.outcome)),
+                disk: disk_to_wire(m.disk),
+                untrusted: !m.trusted,
+                disk_is_full: m.disk_is_full,
             })
         }
-        MessageBody::VoteRequest(m) => wire::MessageBody::VoteRequest(wire::VoteRequest {
+        MessageBody::VoteRequest(m) => wire::MessageBody::VoteRequest(rpc::VoteRequest {
             term: m.term.0,
             last_log_term: m.last_log.term.0,
             last_log_index: m.last_log.index.0,
             kind: kind_to_wire(m.kind).into(),
             round: m.round,
+            disk: disk_to_wire(m.disk),
         }),
-        MessageBody::VoteResponse(m) => wire::MessageBody::VoteResponse(wire::VoteResponse {
+        MessageBody::VoteResponse(m) => wire::MessageBody::VoteResponse(rpc::VoteResponse {
             term: m.term.0,
             kind: kind_to_wire(m.kind).into(),
             round: m.round,
             vote_granted: m.vote_granted,
+            refusal: m.refusal.map(|refusal| refusal_to_wire(refusal).into()),
+            disk: disk_to_wire(m.disk),
         }),
-        _ => unimplemented!(),
+        MessageBody::InstallSnapshotRequest(m) => {
+            wire::MessageBody::InstallSnapshotRequest(install_request_to_wire(m))
+        }
+        MessageBody::InstallSnapshotResponse(m) => {
+            wire::MessageBody::InstallSnapshotResponse(install_response_to_wire(m))
+        }
+        MessageBody::TimeoutNowRequest(m) => {
+            wire::MessageBody::TimeoutNowRequest(rpc::TimeoutNowRequest { term: m.term.0 })
+        }
+        MessageBody::ReadIndexRequest(m) => {
+            wire::MessageBody::ReadIndexRequest(rpc::ReadIndexRequest {
+                term: m.term.0,
+                id: m.id,
+                consistency: consistency_to_wire(m.consistency).into(),
+            })
+        }
+        MessageBody::ReadIndexResponse(m) => {
+            wire::MessageBody::ReadIndexResponse(rpc::ReadIndexResponse {
+                term: m.term.0,
+                id: m.id,
+                read_index: m.read_index.map(|index| index.0),
+            })
+        }
     };
     wire::Message {
         group: message.group.0,
@@ -138,34 +215,58 @@ pub fn to_wire(message: &Message) -> wire::Message {
 /// # Errors
 /// If it is one that no correct node sends.
 pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
-    let body = match message.body {
-        Some(wire::MessageBody::AppendEntriesRequest(m)) => {
+    let Some(body) = message.body else {
+        return Err(DecodeError::Missing { message: "Message", part: "body" });
+    };
+    let body = match body {
+        wire::MessageBody::AppendEntriesRequest(m) => {
             MessageBody::AppendEntriesRequest(append_request_from_wire(m)?)
         }
-        Some(wire::MessageBody::AppendEntriesResponse(m)) => {
+        wire::MessageBody::AppendEntriesResponse(m) => {
             MessageBody::AppendEntriesResponse(append_response_from_wire(m)?)
         }
-        Some(wire::MessageBody::VoteRequest(m)) => MessageBody::VoteRequest(VoteRequest {
+        wire::MessageBody::VoteRequest(m) => MessageBody::VoteRequest(VoteRequest {
             term: some_term("VoteRequest", m.term)?,
             last_log: position(m.last_log_term, m.last_log_index)?,
             kind: kind_from_wire("VoteRequest", m.kind)?,
             round: m.round,
+            disk: disk_from_wire(m.disk),
         }),
-        Some(wire::MessageBody::VoteResponse(m)) => MessageBody::VoteResponse(VoteResponse {
+        wire::MessageBody::VoteResponse(m) => MessageBody::VoteResponse(VoteResponse {
             term: Term(m.term),
             kind: kind_from_wire("VoteResponse", m.kind)?,
             round: m.round,
             vote_granted: m.vote_granted,
-            refusal: None,
+            // Who got the vote needs no reason.
+            refusal: m.refusal.filter(|_| !m.vote_granted).and_then(refusal_from_wire),
+            disk: disk_from_wire(m.disk),
         }),
-        None => return Err(DecodeError::Missing { message: "Message", part: "body" }),
+        wire::MessageBody::InstallSnapshotRequest(m) => {
+            MessageBody::InstallSnapshotRequest(install_request_from_wire(m)?)
+        }
+        wire::MessageBody::InstallSnapshotResponse(m) => {
+            MessageBody::InstallSnapshotResponse(install_response_from_wire(m)?)
+        }
+        wire::MessageBody::TimeoutNowRequest(m) => {
+            let term = some_term("TimeoutNowRequest", m.term)?;
+            MessageBody::TimeoutNowRequest(TimeoutNowRequest { term })
+        }
+        wire::MessageBody::ReadIndexRequest(m) => {
+            let term = some_term("ReadIndexRequest", m.term)?;
+            let consistency = consistency_from_wire(m.consistency)?;
+            MessageBody::ReadIndexRequest(ReadIndexRequest { term, id: m.id, consistency })
+        }
+        wire::MessageBody::ReadIndexResponse(m) => {
+            let (term, read_index) = (Term(m.term), m.read_index.map(Index));
+            MessageBody::ReadIndexResponse(ReadIndexResponse { term, id: m.id, read_index })
+        }
     };
     let (group, from, to) = (GroupId(message.group), NodeId(message.from), NodeId(message.to));
     Ok(Message { group, from, to, body })
 }
 
 fn append_request_from_wire(
-    m: wire::AppendEntriesRequest,
+    m: rpc::AppendEntriesRequest,
 ) -> Result<AppendEntriesRequest, DecodeError> {
     let term = some_term("AppendEntriesRequest", m.term)?;
     let prev_log = position(m.prev_log_term, m.prev_log_index)?;
@@ -197,18 +298,18 @@ fn append_request_from_wire(
         entries: entries.into(),
         leader_commit: Index(m.leader_commit),
         round: m.round,
-        disk: actix_raft_core::types::DiskId::UNKNOWN,
+        disk: disk_from_wire(m.disk),
     })
 }
 
 fn append_response_from_wire(
-    m: wire::AppendEntriesResponse,
+    m: rpc::AppendEntriesResponse,
 ) -> Result<AppendEntriesResponse, DecodeError> {
     let outcome = match m.outcome {
-        Some(wire::AppendOutcome::Matched(found)) => {
+        Some(rpc::AppendOutcome::Matched(found)) => {
             AppendOutcome::Matched { match_index: Index(found.match_index) }
         }
-        Some(wire::AppendOutcome::Conflict(found)) => AppendOutcome::Conflict {
+        Some(rpc::AppendOutcome::Conflict(found)) => AppendOutcome::Conflict {
             prev_log_index: Index(found.prev_log_index),
             hint: LogPosition::new(found.hint_term, found.hint_index),
         },
@@ -217,105 +318,27 @@ fn append_response_from_wire(
             return Err(DecodeError::Missing { message, part });
         }
     };
-    let disk = actix_raft_core::types::DiskId::UNKNOWN;
-    Ok(AppendEntriesResponse { term: Term(m.term), round: m.round, disk, outcome })
+    Ok(AppendEntriesResponse {
+        term: Term(m.term),
+        round: m.round,
+        disk: disk_from_wire(m.disk),
+        trusted: !m.untrusted,
+        disk_is_full: m.disk_is_full,
+        outcome,
+    })
 }
 
-fn outcome_to_wire(outcome: AppendOutcome) -> wire::AppendOutcome {
+fn outcome_to_wire(outcome: AppendOutcome) -> rpc::AppendOutcome {
     match outcome {
         AppendOutcome::Matched { match_index } => {
-            wire::AppendOutcome::Matched(wire::Matched { match_index: match_index.0 })
+            rpc::AppendOutcome::Matched(rpc::Matched { match_index: match_index.0 })
         }
         AppendOutcome::Conflict { prev_log_index, hint } => {
-            wire::AppendOutcome::Conflict(wire::Conflict {
+            rpc::AppendOutcome::Conflict(rpc::Conflict {
                 prev_log_index: prev_log_index.0,
                 hint_term: hint.term.0,
                 hint_index: hint.index.0,
             })
-        }
-    }
-}
-
-fn entry_to_wire(entry: &Entry) -> wire::Entry {
-    let payload = match &entry.payload {
-        EntryPayload::Blank => wire::EntryPayload::Blank(wire::Blank {}),
-        EntryPayload::Normal(command) => wire::EntryPayload::Normal(command.clone()),
-        EntryPayload::ConfigChange(membership) => {
-            wire::EntryPayload::ConfigChange(membership_to_wire(membership))
-        }
-    };
-    wire::Entry { term: entry.term.0, index: entry.index.0, payload: Some(payload) }
-}
-
-fn entry_from_wire(entry: wire::Entry) -> Result<Entry, DecodeError> {
-    let index = Index(entry.index);
-    let payload = match entry.payload {
-        Some(wire::EntryPayload::Blank(wire::Blank {})) => EntryPayload::Blank,
-        Some(wire::EntryPayload::Normal(command)) => EntryPayload::Normal(command),
-        Some(wire::EntryPayload::ConfigChange(membership)) => {
-            EntryPayload::ConfigChange(Arc::new(membership_from_wire(index, membership)?))
-        }
-        None => return Err(DecodeError::Missing { message: "Entry", part: "payload" }),
-    };
-    Ok(Entry { term: Term(entry.term), index, payload })
-}
-
-fn membership_to_wire(membership: &Membership) -> wire::Membership {
-    let ids = |set: &BTreeSet<NodeId>| set.iter().map(|id| id.0).collect();
-    let member = |(id, address): (&NodeId, &Address)| wire::Member {
-        id: id.0,
-        rpc: address.rpc.clone(),
-        client: address.client.clone(),
-    };
-    wire::Membership {
-        voters: ids(membership.voters()),
-        voters_outgoing: membership.voters_outgoing().map(|set| wire::Voters { ids: ids(set) }),
-        members: membership.members().iter().map(member).collect(),
-    }
-}
-
-fn membership_from_wire(
-    index: Index,
-    membership: wire::Membership,
-) -> Result<Membership, DecodeError> {
-    let voters = id_set(index, membership.voters)?;
-    let outgoing = membership.voters_outgoing.map(|set| id_set(index, set.ids)).transpose()?;
-    let mut members = BTreeMap::new();
-    for member in membership.members {
-        let id = NodeId(member.id);
-        if members.insert(id, Address::new(member.rpc, member.client)).is_some() {
-            return Err(DecodeError::Twice { index, id });
-        }
-    }
-    Membership::joint(voters, outgoing, members)
-        .map_err(|error| DecodeError::Membership { index, error })
-}
-
-fn id_set(index: Index, ids: Vec<u64>) -> Result<BTreeSet<NodeId>, DecodeError> {
-    let mut set = BTreeSet::new();
-    for id in ids.into_iter().map(NodeId) {
-        if !set.insert(id) {
-            return Err(DecodeError::Twice { index, id });
-        }
-    }
-    Ok(set)
-}
-
-fn kind_to_wire(kind: VoteKind) -> wire::VoteKind {
-    match kind {
-        VoteKind::PreVote => wire::VoteKind::PreVote,
-        VoteKind::Vote => wire::VoteKind::Vote,
-        VoteKind::Transfer => wire::VoteKind::Transfer,
-    }
-}
-
-fn kind_from_wire(message: &'static str, kind: i32) -> Result<VoteKind, DecodeError> {
-    match wire::VoteKind::try_from(kind) {
-        Ok(wire::VoteKind::PreVote) => Ok(VoteKind::PreVote),
-        Ok(wire::VoteKind::Vote) => Ok(VoteKind::Vote),
-        Ok(wire::VoteKind::Transfer) => Ok(VoteKind::Transfer),
-        Ok(wire::VoteKind::Unspecified) | Err(_) => {
-            Err(DecodeError::Missing { message, part: "kind" })
         }
     }
 }

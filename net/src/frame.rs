@@ -47,6 +47,8 @@ pub enum FrameType {
     Request = 4,
     /// The answer to a request.
     Response = 5,
+    /// Nothing but a sign of life.
+    KeepAlive = 6,
 }
 
 impl FrameType {
@@ -57,6 +59,7 @@ impl FrameType {
             3 => Some(FrameType::Messages),
             4 => Some(FrameType::Request),
             5 => Some(FrameType::Response),
+            6 => Some(FrameType::KeepAlive),
             _ => None,
         }
     }

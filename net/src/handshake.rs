@@ -1,12 +1,12 @@
 //! The first exchange on a connection: who are you, whom do you want, do we speak the same?
 //!
 //! ```text
-//!   dialer                                        acceptor
-//!     | -- Hello: versions, cluster, from, to, groups -> |  judge()
-//!     | <- HelloReply: accepted: version, groups ------- |
-//!     |    or refused: reason, words; then closed        |
-//!     | -- Messages, Request ... --------------------->  |
-//!     | <- Response ... -------------------------------  |
+//!   dialer                                              acceptor
+//!     | -- Hello: versions, cluster, from, to, groups, lane -> |  judge()
+//!     | <- HelloReply: accepted: version, groups ------------- |
+//!     |    or refused: reason, words; then closed              |
+//!     | -- Messages, Request ... --------------------------->  |
+//!     | <- Response ... -------------------------------------  |
 //! ```
 //!
 //! Until it is over a frame may have no more than [`HANDSHAKE_BYTES`], and it must be over soon.
@@ -26,23 +26,25 @@ use crate::config::{MAX_ADDRESS_BYTES, TransportConfig};
 use crate::connection::{CloseReason, FrameReader, write_all};
 use crate::convert::DecodeError;
 use crate::frame::FrameType;
+use crate::lane::Lane;
 use crate::wire::{Accepted, Hello, HelloOutcome, HelloReply, Refused, RefusedReason};
 
 /// The newest protocol version this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The oldest protocol version this crate still speaks.
-pub const OLDEST_PROTOCOL_VERSION: u32 = 1;
+pub const OLDEST_PROTOCOL_VERSION: u32 = 2;
 
 /// The largest body of a frame before the handshake is over, in bytes.
 pub const HANDSHAKE_BYTES: usize = 4 * 1024;
 
-/// What the two sides of a connection agreed on.
+/// What the two sides of a connection agreed on, as the acceptor knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Agreed {
     pub(crate) peer: NodeId,
+    pub(crate) lane: Lane,
     pub(crate) groups: Vec<GroupId>,
-    /// Where the dialer says that it listens; nothing on its own side.
+    /// Where the dialer says that it listens.
     pub(crate) address: Option<String>,
 }
 
@@ -74,14 +76,16 @@ impl HandshakeError {
     }
 }
 
-/// The dialer's part.
+/// The dialer's part. A peer that says nothing for as long as a link may be silent is not waited
+/// for.
 pub(crate) async fn greet(
     config: &TransportConfig,
     to: NodeId,
+    lane: Lane,
     reader: &mut FrameReader<impl AsyncRead + Unpin>,
     writer: &mut (impl AsyncWrite + Unpin),
-) -> Result<Agreed, HandshakeError> {
-    within(config.handshake_timeout, async {
+) -> Result<(), HandshakeError> {
+    within(config.handshake_timeout.min(config.link_timeout), async {
         let hello = Hello {
             version: PROTOCOL_VERSION,
             oldest_version: OLDEST_PROTOCOL_VERSION,
@@ -90,6 +94,7 @@ pub(crate) async fn greet(
             to: to.0,
             groups: vec![config.group.0],
             address: config.advertise.clone(),
+            lane: lane.to_wire().into(),
         };
         write_frame(config, FrameType::Hello, &hello, writer).await?;
         let frame = reader.next().await?;
@@ -141,11 +146,12 @@ pub(crate) async fn answer(
 /// Whether this node takes a connection, and if not, why not.
 fn judge(config: &TransportConfig, hello: &Hello) -> Result<Agreed, (RefusedReason, String)> {
     let refuse = |reason, detail| Err((reason, detail));
-    let me = config.node_id;
+    // In words that are true on both sides, since both log them.
+    let (them, me) = (NodeId(hello.from), config.node_id);
     let (newest, oldest) = (hello.version, hello.oldest_version);
     if newest < OLDEST_PROTOCOL_VERSION || oldest > PROTOCOL_VERSION || oldest > newest {
         let detail = format!(
-            "it speaks protocol versions {oldest} to {newest}, node {me} \
+            "node {them} speaks protocol versions {oldest} to {newest}, node {me} \
              {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}"
         );
         return refuse(RefusedReason::Version, detail);
@@ -153,29 +159,34 @@ fn judge(config: &TransportConfig, hello: &Hello) -> Result<Agreed, (RefusedReas
     if hello.cluster != config.cluster_id {
         // A long id is cut, so that the words always fit into a handshake's frame.
         let theirs: String = hello.cluster.chars().take(64).collect();
-        let detail = format!("it is of cluster {theirs:?}, node {me} of {:?}", config.cluster_id);
+        let ours = &config.cluster_id;
+        let detail = format!("node {them} is of cluster {theirs:?}, node {me} of cluster {ours:?}");
         return refuse(RefusedReason::Cluster, detail);
     }
     if NodeId(hello.to) != me {
-        return refuse(RefusedReason::NotMe, format!("it wants node {}, this is {me}", hello.to));
+        let wanted = hello.to;
+        let detail = format!("node {them} looks for node {wanted} at an address of node {me}");
+        return refuse(RefusedReason::NotMe, detail);
     }
-    if NodeId(hello.from) == me {
-        return refuse(RefusedReason::SameNode, format!("it calls itself node {me}, as this one"));
+    if them == me {
+        let detail = format!("both call themselves node {me}");
+        return refuse(RefusedReason::SameNode, detail);
     }
     if !hello.groups.contains(&config.group.0) {
-        let detail = format!("it does not speak for group {}, as node {me} does", config.group);
+        let group = config.group;
+        let detail = format!("node {them} does not speak for group {group}, as node {me} does");
         return refuse(RefusedReason::Group, detail);
     }
+    let Some(lane) = Lane::from_wire(hello.lane) else {
+        let detail = format!("node {them} wants lane {}, which node {me} lacks", hello.lane);
+        return refuse(RefusedReason::Lane, detail);
+    };
     let address = hello.address.clone().filter(|address| address.len() <= MAX_ADDRESS_BYTES);
-    Ok(Agreed { peer: NodeId(hello.from), groups: vec![config.group], address })
+    Ok(Agreed { peer: them, lane, groups: vec![config.group], address })
 }
 
 /// Whether the reply is from the node that was meant, and says yes.
-fn check(
-    config: &TransportConfig,
-    to: NodeId,
-    reply: HelloReply,
-) -> Result<Agreed, HandshakeError> {
+fn check(config: &TransportConfig, to: NodeId, reply: HelloReply) -> Result<(), HandshakeError> {
     let accepted = match reply.outcome {
         Some(HelloOutcome::Accepted(accepted)) => accepted,
         Some(HelloOutcome::Refused(refused)) => {
@@ -198,7 +209,7 @@ fn check(
     if !accepted.groups.contains(&config.group.0) {
         return Err(HandshakeError::WrongReply(format!("groups {:?}", accepted.groups)));
     }
-    Ok(Agreed { peer: to, groups: vec![config.group], address: None })
+    Ok(())
 }
 
 async fn within<T>(

@@ -4,22 +4,29 @@
 //! how it ends if the link breaks: if none was, it is surely not done; otherwise perhaps.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_raft_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
 
-use crate::codec::{Response, TooLarge, decode_response, encode_messages, encode_request};
+use crate::codec::{
+    Response, TooLarge, decode_response, encode_keep_alive, encode_messages, encode_request,
+};
+use crate::config::KEEP_ALIVE_EVERY;
 use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
 use crate::frame::FrameType;
-use crate::peer::{Batch, Peer};
+use crate::lane::Lane;
+use crate::pulse::Pulse;
+use crate::queue::{Batch, Peer};
 use crate::race::race;
 use crate::request::{RequestError, Waiting};
 use crate::shared::{Shared, WRITE_BATCH_BYTES};
 use crate::wire::Unanswered;
 
-/// Runs a link until it breaks or the peer's address changes. The queue survives it; what was
+/// Runs a link from the end of its handshake until it breaks, the peer's address changes, or it is
+/// of no more use. The queue survives it; what was
 /// taken from the queue does not.
 pub(crate) async fn run_link(
     shared: &Shared,
@@ -28,6 +35,8 @@ pub(crate) async fn run_link(
     reader: &mut FrameReader<impl AsyncRead + Unpin>,
     writer: &mut (impl AsyncWrite + Unpin),
 ) -> CloseReason {
+    let pulse = Pulse::new(Arc::clone(&peer.meter));
+    reader.after_handshake(shared.config.max_frame_bytes, &pulse);
     let in_flight = InFlight::new(peer.id);
     let answers = read_answers(shared, reader, &in_flight);
     let queue = write_queue(shared, peer, address, writer, &in_flight);
@@ -36,6 +45,8 @@ pub(crate) async fn run_link(
         biased;
         () = peer.moved_from(address) => CloseReason::Readdressed,
         reason = race(answers, queue) => reason,
+        // Last, so that what arrived while this node stood still is read first.
+        reason = pulse.silence(shared.config.link_timeout) => reason,
     };
     in_flight.fail(&reason.to_string());
     reason
@@ -58,6 +69,7 @@ async fn read_answers(
                     }
                     in_flight.answer(response)
                 }
+                FrameType::KeepAlive => Ok(()),
                 found @ (FrameType::Hello
                 | FrameType::HelloReply
                 | FrameType::Messages
@@ -78,16 +90,28 @@ async fn write_queue(
     in_flight: &InFlight,
 ) -> CloseReason {
     let mut buffer = BytesMut::new();
+    let mut worked_at = Instant::now();
     loop {
-        peer.wait_for_work().await;
-        let Some(batch) = peer.take(address, WRITE_BATCH_BYTES) else {
-            return CloseReason::Readdressed;
-        };
-        encode(shared, address, batch, &mut buffer, in_flight);
+        match timeout(KEEP_ALIVE_EVERY, peer.wait_for_work()).await {
+            Ok(()) => {
+                let Some(batch) = peer.take(address, WRITE_BATCH_BYTES) else {
+                    return CloseReason::Readdressed;
+                };
+                encode(shared, address, batch, &mut buffer, in_flight);
+                worked_at = Instant::now();
+            }
+            Err(_) => match peer.lane {
+                Lane::Bulk if worked_at.elapsed() >= shared.config.link_timeout => {
+                    return CloseReason::Idle;
+                }
+                Lane::Main | Lane::Bulk => encode_keep_alive(&mut buffer),
+            },
+        }
         let handed = |bytes| in_flight.handed(bytes);
         if let Err(reason) = write_all(writer, &buffer, shared.config.stall_timeout, handed).await {
             return reason;
         }
+        peer.meter.sent(buffer.len());
         buffer.clear();
         if buffer.capacity() > 2 * KEEP_BYTES {
             buffer = BytesMut::new();
@@ -228,43 +252,20 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
-    use actix_raft_core::message::Message;
     use actix_raft_core::types::GroupId;
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, duplex, split};
-    use tokio::runtime::Handle;
-    use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::complaints::Complaints;
     use crate::config::TransportConfig;
     use crate::frame::HEADER_BYTES;
-    use crate::inbound::{Inbound, Responder};
-    use crate::stream::Tcp;
-
-    struct NoOne;
-
-    impl Inbound for NoOne {
-        fn messages(&self, _: Vec<Message>) {}
-        fn request(&self, _: NodeId, _: Bytes, _: Responder) {}
-        fn unreachable(&self, _: NodeId) {}
-    }
+    use crate::shared::testing::shared;
 
     /// Two requests of 1000 bytes each go into one buffer; the connection takes so many bytes of
     /// it and then no more.
     async fn ends(taken: usize) -> [Result<Bytes, RequestError>; 2] {
         let config = TransportConfig::new("test", NodeId(1), GroupId(7));
-        let peer = Peer::new(NodeId(2), "a", &config);
-        let shared = Shared {
-            config,
-            sockets: Arc::new(Tcp),
-            inbound: Arc::new(NoOne),
-            complaints: Complaints::default(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            runtime: Handle::current(),
-        };
+        let peer = Peer::new(NodeId(2), Lane::Main, "a", &config, Arc::default());
+        let shared = shared(config);
         let body = || Bytes::from(vec![0; 1000]);
         let answers = [peer.request("a", body()).unwrap(), peer.request("a", body()).unwrap()];
         let (near, mut far) = duplex(1);
@@ -280,7 +281,7 @@ mod tests {
             reason = run_link(&shared, &peer, "a", &mut reader, &mut writer) => reason,
             () = far => unreachable!(),
         };
-        assert!(matches!(reason, CloseReason::Stalled(_)), "{reason:?}");
+        assert!(matches!(reason, CloseReason::Silent(_)), "{reason:?}");
         let [first, second] = answers;
         [first.await.unwrap(), second.await.unwrap()]
     }

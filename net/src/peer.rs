@@ -1,4 +1,4 @@
-//! One peer as this node sends to it: a bounded queue, and a task that keeps a link up for it.
+//! The task that keeps a link up for a peer on one lane, as long as there is something to send.
 //!
 //! ```text
 //!  send(), request()              the peer's task
@@ -9,218 +9,21 @@
 //!                  +-----------> the link runs --- broke: report, back off
 //! ```
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_raft_core::message::Message;
-use actix_raft_core::types::NodeId;
-use bytes::Bytes;
 use tokio::io::{ReadHalf, WriteHalf, split};
-use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::TransportConfig;
 use crate::connection::{CloseReason, FrameReader};
 use crate::handshake::{HANDSHAKE_BYTES, HandshakeError, greet};
+use crate::lane::Lane;
 use crate::link::run_link;
+use crate::queue::Peer;
 use crate::race::race;
-use crate::request::{RequestError, Waiting};
 use crate::shared::Shared;
 use crate::stream::Stream;
-use crate::weight::weight;
-
-/// What waits for one peer. Shared by those who send and the peer's task.
-pub(crate) struct Peer {
-    pub(crate) id: NodeId,
-    max_messages: usize,
-    max_bytes: usize,
-    requests: Arc<Semaphore>,
-    queue: Mutex<Queue>,
-    work: Notify,
-    readdressed: Notify,
-    overflowed: Notify,
-}
-
-struct Queue {
-    address: String,
-    messages: VecDeque<Message>,
-    message_bytes: usize,
-    requests: VecDeque<(Bytes, Waiting)>,
-    request_bytes: usize,
-    overflowing: bool,
-    dropped: u64,
-    closed: bool,
-}
-
-/// What is written at once.
-pub(crate) struct Batch {
-    pub(crate) messages: Vec<Message>,
-    pub(crate) requests: Vec<(Bytes, Waiting)>,
-}
-
-impl Peer {
-    pub(crate) fn new(id: NodeId, address: &str, config: &TransportConfig) -> Peer {
-        Peer {
-            id,
-            max_messages: config.queue_messages,
-            max_bytes: config.queue_bytes,
-            requests: Arc::new(Semaphore::new(config.max_requests)),
-            queue: Mutex::new(Queue {
-                address: address.to_owned(),
-                messages: VecDeque::new(),
-                message_bytes: 0,
-                requests: VecDeque::new(),
-                request_bytes: 0,
-                overflowing: false,
-                dropped: 0,
-                closed: false,
-            }),
-            work: Notify::new(),
-            readdressed: Notify::new(),
-            overflowed: Notify::new(),
-        }
-    }
-
-    /// Queues messages, or drops those for which there is no room.
-    pub(crate) fn send(&self, address: &str, messages: Vec<Message>) {
-        let mut queue = self.lock();
-        if queue.closed {
-            return;
-        }
-        self.readdress(&mut queue, address);
-        for message in messages {
-            let bytes = weight(&message);
-            // A message heavier than the whole queue may still go alone.
-            let has_room = queue.messages.len() < self.max_messages
-                && (queue.message_bytes + bytes <= self.max_bytes || queue.messages.is_empty());
-            if has_room {
-                queue.message_bytes += bytes;
-                queue.messages.push_back(message);
-                continue;
-            }
-            queue.dropped += 1;
-            if !queue.overflowing {
-                queue.overflowing = true;
-                self.overflowed.notify_one();
-            }
-        }
-        drop(queue);
-        self.work.notify_one();
-    }
-
-    /// Queues a request; its end will come through the receiver.
-    pub(crate) fn request(
-        &self,
-        address: &str,
-        body: Bytes,
-    ) -> Result<oneshot::Receiver<Result<Bytes, RequestError>>, RequestError> {
-        let not_sent =
-            |reason: &str| RequestError::NotSent { peer: self.id, reason: reason.to_owned() };
-        let slot = Arc::clone(&self.requests)
-            .try_acquire_owned()
-            .map_err(|_| not_sent("too many requests are waiting for answers"))?;
-        let mut queue = self.lock();
-        if queue.closed {
-            return Err(not_sent("the transport was shut down"));
-        }
-        if queue.request_bytes + body.len() > self.max_bytes && !queue.requests.is_empty() {
-            return Err(not_sent("the queue is full"));
-        }
-        self.readdress(&mut queue, address);
-        let (reply, answer) = oneshot::channel();
-        queue.request_bytes += body.len();
-        queue.requests.push_back((body, Waiting { reply, _slot: slot }));
-        drop(queue);
-        self.work.notify_one();
-        Ok(answer)
-    }
-
-    /// How many messages were dropped, ever, because the queue was full.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.lock().dropped
-    }
-
-    /// Waits until there is something to write.
-    pub(crate) async fn wait_for_work(&self) {
-        loop {
-            {
-                let queue = self.lock();
-                if !queue.messages.is_empty() || !queue.requests.is_empty() {
-                    return;
-                }
-            }
-            self.work.notified().await;
-        }
-    }
-
-    /// Takes about `limit` bytes of messages, and as much of requests, in the order in which each
-    /// was queued; at least one of each if there is one. None if they are for another address.
-    pub(crate) fn take(&self, address: &str, limit: usize) -> Option<Batch> {
-        let mut queue = self.lock();
-        if queue.address != address {
-            return None;
-        }
-        let mut batch = Batch { messages: Vec::new(), requests: Vec::new() };
-        let mut bytes = 0;
-        while bytes < limit
-            && let Some(message) = queue.messages.pop_front()
-        {
-            bytes += weight(&message);
-            batch.messages.push(message);
-        }
-        queue.message_bytes -= bytes;
-        queue.overflowing = false;
-        bytes = 0;
-        while bytes < limit
-            && let Some((body, waiting)) = queue.requests.pop_front()
-        {
-            queue.request_bytes -= body.len();
-            if waiting.is_wanted() {
-                bytes += body.len().max(1);
-                batch.requests.push((body, waiting));
-            }
-        }
-        Some(batch)
-    }
-
-    /// Returns once the peer's address is another than this.
-    pub(crate) async fn moved_from(&self, address: &str) {
-        while self.lock().address == address {
-            self.readdressed.notified().await;
-        }
-    }
-
-    fn address(&self) -> String {
-        self.lock().address.clone()
-    }
-
-    fn readdress(&self, queue: &mut Queue, address: &str) {
-        if queue.address != address {
-            queue.address = address.to_owned();
-            self.readdressed.notify_one();
-        }
-    }
-
-    /// Drops what is queued and tells those who asked.
-    fn fail(&self, reason: &str, close: bool) {
-        let mut queue = self.lock();
-        queue.closed |= close;
-        queue.messages.clear();
-        queue.message_bytes = 0;
-        queue.overflowing = false;
-        let requests = std::mem::take(&mut queue.requests);
-        queue.request_bytes = 0;
-        drop(queue);
-        for (_, waiting) in requests {
-            waiting.not_sent(self.id, reason);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Starts the task of a peer.
 pub(crate) fn start_peer(shared: &Arc<Shared>, peer: &Arc<Peer>) {
@@ -244,8 +47,8 @@ impl Drop for CloseOnDrop {
 async fn report_overflows(shared: &Shared, peer: &Peer) {
     loop {
         peer.overflowed.notified().await;
-        let dropped = peer.dropped();
-        let what = format_args!("the queue of node {} is full, {dropped} dropped so far", peer.id);
+        let (id, lane, dropped) = (peer.id, peer.lane, peer.meter.stats().dropped_messages);
+        let what = format!("node {id}'s {lane:?} queue is full, {dropped} dropped so far");
         shared.complaints.warn("queue full", peer.address(), what);
         shared.inbound.unreachable(peer.id);
     }
@@ -266,15 +69,19 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
         };
         match connected {
             Ok((mut reader, mut writer)) => {
-                tracing::info!(peer = %peer.id, %address, "linked");
+                let (id, lane) = (peer.id, peer.lane);
+                tracing::info!(peer = %id, ?lane, %address, "linked");
                 complained.clear();
                 let since = Instant::now();
-                let reason = run_link(shared, peer, &address, &mut reader, &mut writer).await;
+                let reason = {
+                    let _linked = Linked::new(peer);
+                    run_link(shared, peer, &address, &mut reader, &mut writer).await
+                };
                 match reason.violation() {
                     Some(kind) => shared.complaints.warn(kind, &address, &reason),
-                    None => tracing::info!(peer = %peer.id, %address, "link closed: {reason}"),
+                    None => tracing::info!(peer = %id, ?lane, %address, "link closed: {reason}"),
                 }
-                if matches!(reason, CloseReason::Readdressed) {
+                if matches!(reason, CloseReason::Readdressed | CloseReason::Idle) {
                     backoff.reset();
                     continue;
                 }
@@ -301,6 +108,30 @@ async fn keep_linked(shared: &Shared, peer: &Peer) {
             () = peer.moved_from(&address) => backoff.reset(),
             () = sleep(backoff.next()) => {}
         }
+    }
+}
+
+/// Shows that the peer is linked, while it lives.
+struct Linked<'a>(&'a Peer);
+
+impl<'a> Linked<'a> {
+    fn new(peer: &'a Peer) -> Linked<'a> {
+        let linked = Linked(peer);
+        linked.show(true);
+        linked
+    }
+
+    fn show(&self, is_up: bool) {
+        match self.0.lane {
+            Lane::Main => self.0.meter.set_linked(is_up),
+            Lane::Bulk => {}
+        }
+    }
+}
+
+impl Drop for Linked<'_> {
+    fn drop(&mut self) {
+        self.show(false);
     }
 }
 
@@ -336,9 +167,8 @@ async fn connect(
     };
     let (reader, mut writer) = split(stream);
     let mut reader = FrameReader::new(reader, HANDSHAKE_BYTES);
-    let agreed = greet(&shared.config, peer.id, &mut reader, &mut writer).await;
+    let agreed = greet(&shared.config, peer.id, peer.lane, &mut reader, &mut writer).await;
     agreed.map_err(DialError::Handshake)?;
-    reader.set_limit(shared.config.max_frame_bytes);
     Ok((reader, writer))
 }
 

@@ -1,7 +1,7 @@
 //! The accepting side: a loop that takes connections in, and a task for each of them.
 //!
 //! ```text
-//!   accept --> handshake --> newest connection of its node? older ones are closed first
+//!   accept --> handshake --> newest of its node and lane? older ones are closed first
 //!                                 |
 //!                 +---------------+----------------+
 //!                 v                                v
@@ -17,14 +17,16 @@ use actix_raft_core::types::{GroupId, NodeId};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::codec::{Response, decode_messages, decode_request, encode_response};
+use crate::codec::{Response, decode_messages, decode_request, encode_keep_alive, encode_response};
 use crate::connection::{CloseReason, FrameReader, KEEP_BYTES, write_all};
 use crate::frame::{Frame, FrameType};
 use crate::handshake::{Agreed, HANDSHAKE_BYTES, answer};
 use crate::inbound::{Admitted, Answers};
+use crate::lane::Lane;
+use crate::pulse::Pulse;
 use crate::race::race;
 use crate::shared::{Shared, WRITE_BATCH_BYTES};
 use crate::stream::{Listener, Opening};
@@ -32,6 +34,9 @@ use crate::wire::Unanswered;
 
 /// How long to wait after `accept` failed, which mostly means that file descriptors ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How much longer an acceptor waits for a sign of life than a dialer.
+const ACCEPTED_PATIENCE: u32 = 4;
 
 struct Server {
     shared: Arc<Shared>,
@@ -42,12 +47,7 @@ struct Server {
 
 /// Accepts connections for ever.
 pub(crate) async fn accept(listener: Box<dyn Listener>, shared: Arc<Shared>) {
-    let server = Arc::new(Server {
-        connections: Arc::new(Semaphore::new(shared.config.max_connections)),
-        handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
-        sessions: Arc::default(),
-        shared,
-    });
+    let server = Arc::new(Server::new(shared));
     loop {
         match listener.accept().await {
             Ok((opening, address)) => server.take_in(opening, address),
@@ -60,6 +60,15 @@ pub(crate) async fn accept(listener: Box<dyn Listener>, shared: Arc<Shared>) {
 }
 
 impl Server {
+    fn new(shared: Arc<Shared>) -> Server {
+        Server {
+            connections: Arc::new(Semaphore::new(shared.config.max_connections)),
+            handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
+            sessions: Arc::default(),
+            shared,
+        }
+    }
+
     fn take_in(self: &Arc<Server>, opening: Opening<'static>, address: SocketAddr) {
         let complaints = &self.shared.complaints;
         let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
@@ -85,8 +94,7 @@ impl Server {
                 Err(error) => return shared.complaints.warn(error.kind(), address, &error),
             };
             drop(handshake);
-            reader.set_limit(shared.config.max_frame_bytes);
-            let peer = agreed.peer;
+            let (peer, lane) = (agreed.peer, agreed.lane);
             if let Some(address) = &agreed.address {
                 shared.inbound.introduced(peer, address);
             }
@@ -96,7 +104,7 @@ impl Server {
                     let what = format!("closed the connection of node {peer}: {reason}");
                     shared.complaints.warn(kind, address, what);
                 }
-                None => tracing::info!(%peer, %address, "connection closed: {reason}"),
+                None => tracing::info!(%peer, ?lane, %address, "connection closed: {reason}"),
             }
         });
     }
@@ -109,14 +117,23 @@ impl Server {
     ) -> CloseReason {
         // The peer dials again when it takes its old connection for broken, which may look alive
         // from here for long. Nothing of the old one is delivered after the first of the new one.
-        let session = Sessions::open(&self.sessions, agreed.peer).await;
-        let answers = CloseOnDrop(Answers::new(&self.shared.config));
-        let connection = Connection { shared: &self.shared, agreed, answers: &answers.0 };
+        let session = Sessions::open(&self.sessions, (agreed.peer, agreed.lane)).await;
+        let config = &self.shared.config;
+        let pulse = Pulse::new(self.shared.meters.of(agreed.peer));
+        reader.after_handshake(config.max_frame_bytes, &pulse);
+        let answers = CloseOnDrop(Answers::new(config));
+        let shared = &self.shared;
+        let connection = Connection { shared, agreed, answers: &answers.0, pulse: &pulse };
         tokio::select! {
             // Nothing may be delivered after a newer connection's first.
             biased;
-            () = session.stop.cancelled() => CloseReason::Replaced,
+            () = session.stop.cancelled() => match pulse.is_alive() {
+                true => CloseReason::Rivalled,
+                false => CloseReason::Replaced,
+            },
             reason = race(connection.read(reader), connection.write(writer)) => reason,
+            // The dialer is sooner to see that a connection is gone; this one only cleans up.
+            reason = pulse.silence(config.link_timeout * ACCEPTED_PATIENCE) => reason,
         }
     }
 }
@@ -126,6 +143,7 @@ struct Connection<'a> {
     shared: &'a Shared,
     agreed: Agreed,
     answers: &'a Arc<Answers>,
+    pulse: &'a Pulse,
 }
 
 impl Connection<'_> {
@@ -145,6 +163,7 @@ impl Connection<'_> {
         match frame.frame_type {
             FrameType::Messages => self.on_messages(frame.body),
             FrameType::Request => self.on_request(frame.body),
+            FrameType::KeepAlive => Ok(()),
             found @ (FrameType::Hello | FrameType::HelloReply | FrameType::Response) => {
                 Err(CloseReason::Unexpected { found })
             }
@@ -156,6 +175,7 @@ impl Connection<'_> {
         let messages = decode_messages(body, self.shared.config.max_frame_bytes)?;
         for message in &messages {
             self.check(message.group, message.from, message.to)?;
+            self.check_lane(Lane::of(&message.body))?;
         }
         if !messages.is_empty() {
             self.shared.inbound.messages(messages);
@@ -165,6 +185,7 @@ impl Connection<'_> {
 
     fn on_request(&self, body: Bytes) -> Result<(), CloseReason> {
         let request = decode_request(body)?;
+        self.check_lane(Lane::Main)?;
         let peer = self.agreed.peer;
         self.check(GroupId(request.group), peer, self.shared.config.node_id)?;
         match self.answers.admit(request.id, request.body.len()) {
@@ -185,11 +206,26 @@ impl Connection<'_> {
         if is_ours { Ok(()) } else { Err(CloseReason::Misplaced { group, from, to }) }
     }
 
+    fn check_lane(&self, wanted: Lane) -> Result<(), CloseReason> {
+        let lane = self.agreed.lane;
+        if lane == wanted { Ok(()) } else { Err(CloseReason::WrongLane { lane }) }
+    }
+
     async fn write(&self, writer: &mut (impl AsyncWrite + Unpin)) -> CloseReason {
         let config = &self.shared.config;
         let mut buffer = BytesMut::new();
+        // The handshake's reply.
+        let mut written_at = Instant::now();
         loop {
-            for response in self.answers.take(WRITE_BATCH_BYTES).await {
+            let responses = tokio::select! {
+                biased;
+                responses = self.answers.take(WRITE_BATCH_BYTES) => responses,
+                () = self.pulse.wants_sign(written_at) => {
+                    encode_keep_alive(&mut buffer);
+                    Vec::new()
+                }
+            };
+            for response in responses {
                 let Response { id, group, .. } = response;
                 let limit = config.max_frame_bytes;
                 if encode_response(response, limit, &mut buffer).is_err() {
@@ -202,6 +238,8 @@ impl Connection<'_> {
             if let Err(reason) = write_all(writer, &buffer, config.stall_timeout, |_| ()).await {
                 return reason;
             }
+            written_at = Instant::now();
+            self.pulse.meter().sent(buffer.len());
             buffer.clear();
             if buffer.capacity() > 2 * KEEP_BYTES {
                 buffer = BytesMut::new();
@@ -218,10 +256,10 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// The one connection each peer may have.
+/// The one connection each peer may have on each lane.
 #[derive(Default)]
 struct Sessions {
-    open: Mutex<HashMap<NodeId, Open>>,
+    open: Mutex<HashMap<(NodeId, Lane), Open>>,
 }
 
 struct Open {
@@ -233,24 +271,24 @@ struct Open {
 /// A place in [`Sessions`], given up when dropped.
 struct Session {
     sessions: Arc<Sessions>,
-    peer: NodeId,
+    place: (NodeId, Lane),
     serial: u64,
     stop: CancellationToken,
     _ended: DropGuard,
 }
 
 impl Sessions {
-    /// Takes the peer's place; if another connection has it, ends that one first.
-    async fn open(sessions: &Arc<Sessions>, peer: NodeId) -> Session {
+    /// Takes the peer's place on a lane; if another connection has it, ends that one first.
+    async fn open(sessions: &Arc<Sessions>, place: (NodeId, Lane)) -> Session {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let (session, older) = {
             let mut open = sessions.lock();
-            let serial = open.get(&peer).map_or(0, |older| older.serial + 1);
+            let serial = open.get(&place).map_or(0, |older| older.serial + 1);
             let entry = Open { serial, stop: stop.clone(), ended: ended.clone() };
-            let older = open.insert(peer, entry);
+            let older = open.insert(place, entry);
             let sessions = Arc::clone(sessions);
             let _ended = ended.drop_guard();
-            (Session { sessions, peer, serial, stop, _ended }, older)
+            (Session { sessions, place, serial, stop, _ended }, older)
         };
         if let Some(older) = older {
             older.stop.cancel();
@@ -259,7 +297,7 @@ impl Sessions {
         session
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Open>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(NodeId, Lane), Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -267,8 +305,54 @@ impl Sessions {
 impl Drop for Session {
     fn drop(&mut self) {
         let mut open = self.sessions.lock();
-        if open.get(&self.peer).is_some_and(|newest| newest.serial == self.serial) {
-            open.remove(&self.peer);
+        if open.get(&self.place).is_some_and(|newest| newest.serial == self.serial) {
+            open.remove(&self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, ReadHalf, duplex};
+
+    use super::*;
+    use crate::config::{KEEP_ALIVE_EVERY, TransportConfig};
+    use crate::shared::testing::shared;
+
+    const PEER: NodeId = NodeId(1);
+
+    fn server() -> Server {
+        Server::new(Arc::new(shared(TransportConfig::new("test", NodeId(2), GroupId(7)))))
+    }
+
+    /// Serves a connection that is past its handshake, whose other end keeps the second half.
+    async fn serve(server: &Server, near: DuplexStream) -> CloseReason {
+        let agreed =
+            Agreed { peer: PEER, lane: Lane::Main, groups: vec![GroupId(7)], address: None };
+        let (reader, mut writer) = split(near);
+        let mut reader: FrameReader<ReadHalf<_>> = FrameReader::new(reader, HANDSHAKE_BYTES);
+        server.serve(agreed, &mut reader, &mut writer).await
+    }
+
+    /// How a connection ends when a second one comes so long after the first was heard.
+    async fn ends(silent_for: Duration) -> CloseReason {
+        let server = server();
+        let (near, _far) = duplex(1024);
+        let (second, _second_far) = duplex(1024);
+        let later = async {
+            sleep(silent_for).await;
+            serve(&server, second).await
+        };
+        tokio::select! {
+            biased;
+            reason = serve(&server, near) => reason,
+            reason = later => panic!("the second ended first: {reason}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_connection_beside_a_living_one_is_a_rival() {
+        assert!(matches!(ends(KEEP_ALIVE_EVERY).await, CloseReason::Rivalled));
+        assert!(matches!(ends(4 * KEEP_ALIVE_EVERY).await, CloseReason::Replaced));
     }
 }

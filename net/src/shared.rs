@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::complaints::Complaints;
 use crate::config::TransportConfig;
 use crate::inbound::Inbound;
+use crate::meter::Meters;
 use crate::stream::Sockets;
 
 /// About how much is encoded for one write, in bytes; a single message may be more.
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) sockets: Arc<dyn Sockets>,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) complaints: Complaints,
+    pub(crate) meters: Meters,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,
@@ -34,5 +36,38 @@ impl Shared {
             stop.run_until_cancelled_owned(task).await;
         };
         self.tasks.spawn_on(until_stopped, &self.runtime);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use actix_raft_core::message::Message;
+    use actix_raft_core::types::NodeId;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::inbound::Responder;
+    use crate::stream::Tcp;
+
+    struct NoOne;
+
+    impl Inbound for NoOne {
+        fn messages(&self, _: Vec<Message>) {}
+        fn request(&self, _: NodeId, _: Bytes, _: Responder) {}
+        fn unreachable(&self, _: NodeId) {}
+    }
+
+    /// What the tasks of a transport share where no one listens.
+    pub(crate) fn shared(config: TransportConfig) -> Shared {
+        Shared {
+            config,
+            sockets: Arc::new(Tcp),
+            inbound: Arc::new(NoOne),
+            complaints: Complaints::default(),
+            meters: Meters::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        }
     }
 }

@@ -7,15 +7,17 @@
 //!   Inbound       <============== connection B ======= [queue] <-- send, request
 //! ```
 //!
-//! Each side dials a connection of its own for what it has to say; answers to requests come back
-//! on the connection of the request. Messages arrive in the order in which they were sent or not
-//! at all. There is one task that accepts, one for each peer and one for each accepted
-//! connection; none for a message or request.
+//! Each side dials a connection of its own for what it has to say, and another one for pieces of
+//! snapshots, so that those delay nothing else; answers to requests come back on the connection of
+//! the request. Messages arrive in the order in which they were sent or not at all, apart from
+//! snapshots, which may come sooner or later than the rest. There is one task that accepts, one for
+//! each peer (and one for its snapshots) and one for each accepted connection; none for a message or
+//! request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_raft_core::message::Message;
 use actix_raft_core::types::NodeId;
@@ -29,7 +31,10 @@ use crate::codec::ENVELOPE_BYTES;
 use crate::complaints::Complaints;
 use crate::config::{ConfigError, TransportConfig};
 use crate::inbound::Inbound;
-use crate::peer::{Peer, start_peer};
+use crate::lane::Lane;
+use crate::meter::{Meters, PeerStats};
+use crate::peer::start_peer;
+use crate::queue::Peer;
 use crate::request::RequestError;
 use crate::server::accept;
 use crate::shared::Shared;
@@ -45,7 +50,7 @@ pub struct Transport {
 struct Inner {
     shared: Arc<Shared>,
     local_addr: SocketAddr,
-    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    peers: Mutex<HashMap<(NodeId, Lane), Arc<Peer>>>,
     _stop_on_drop: DropGuard,
 }
 
@@ -111,6 +116,7 @@ impl Transport {
             sockets,
             inbound,
             complaints: Complaints::default(),
+            meters: Meters::default(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -128,7 +134,8 @@ impl Transport {
 
     /// Sends messages to a peer at an address such as `10.0.0.1:7001`, after those sent before.
     /// Never blocks, and may be called from any thread. The link is made on first use, kept, and
-    /// made again when it breaks or the address differs from that of the last call.
+    /// made again when it breaks or the address differs from that of the last call. Pieces of
+    /// snapshots go over a link of their own, and may be overtaken by what is sent after them.
     ///
     /// Messages may be lost: if the link breaks or can't be made, or the peer's queue is full.
     /// Those that name another sender, receiver or group than this link's are not sent at all.
@@ -143,8 +150,12 @@ impl Transport {
             // The peer would close the connection over them.
             tracing::error!(%to, count = all - messages.len(), "misaddressed messages not sent");
         }
-        if !messages.is_empty() {
-            self.peer(to, rpc_addr).send(rpc_addr, messages);
+        let (main, bulk): (Vec<Message>, Vec<Message>) =
+            messages.into_iter().partition(|message| Lane::of(&message.body) == Lane::Main);
+        for (lane, messages) in [(Lane::Main, main), (Lane::Bulk, bulk)] {
+            if !messages.is_empty() {
+                self.peer(to, lane, rpc_addr).send(rpc_addr, messages);
+            }
         }
     }
 
@@ -164,7 +175,7 @@ impl Transport {
         if bytes > limit {
             return Err(RequestError::TooLarge { bytes, limit });
         }
-        let answer = self.peer(to, rpc_addr).request(rpc_addr, body)?;
+        let answer = self.peer(to, Lane::Main, rpc_addr).request(rpc_addr, body)?;
         answer.await.unwrap_or_else(|_| {
             // The peer's task was destroyed with its runtime; who knows how far it had come.
             let reason = "the transport's runtime is gone".to_owned();
@@ -172,11 +183,10 @@ impl Transport {
         })
     }
 
-    /// How many messages to this peer were dropped, ever, because its queue was full.
+    /// What was exchanged with each peer, whoever called, and when it was last heard.
     #[must_use]
-    pub fn dropped_messages(&self, to: NodeId) -> u64 {
-        let peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.get(&to).map_or(0, |peer| peer.dropped())
+    pub fn stats(&self) -> BTreeMap<NodeId, PeerStats> {
+        self.inner.shared.meters.all()
     }
 
     /// Closes the listener and all connections, and waits until every task has ended. What is
@@ -188,15 +198,26 @@ impl Transport {
         self.inner.shared.tasks.wait().await;
     }
 
-    fn peer(&self, to: NodeId, rpc_addr: &str) -> Arc<Peer> {
+    /// The peer on a lane. Told of an address, both its lanes go there.
+    fn peer(&self, to: NodeId, lane: Lane, rpc_addr: &str) -> Arc<Peer> {
         let shared = &self.inner.shared;
-        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = peers.entry(to).or_insert_with(|| {
-            let peer = Arc::new(Peer::new(to, rpc_addr, &shared.config));
+        let mut peers = self.peers();
+        for lane in [Lane::Main, Lane::Bulk] {
+            if let Some(peer) = peers.get(&(to, lane)) {
+                peer.move_to(rpc_addr);
+            }
+        }
+        let peer = peers.entry((to, lane)).or_insert_with(|| {
+            let meter = shared.meters.of(to);
+            let peer = Arc::new(Peer::new(to, lane, rpc_addr, &shared.config, meter));
             start_peer(shared, &peer);
             peer
         });
         Arc::clone(peer)
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<(NodeId, Lane), Arc<Peer>>> {
+        self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,17 +2,20 @@
 //!
 //! Two bytes on the wire can become a struct of a hundred, so a limit on bytes alone would let a
 //! hostile frame of 16 MiB grow into a gigabyte. Both sides therefore also count the structs, at
-//! what the core takes them to weigh: 64 a message, 64 an entry, 32 a member, 8 a voter. That sum,
-//! the overhead, is held to the same limit as a frame's bytes. A sender whose messages keep under
+//! what the core takes them to weigh: 64 a message, 64 an entry, 32 a member, 8 a voter; a
+//! configuration that is on its way to another has the members and voters of both. That sum, the
+//! overhead, is held to the same limit as a frame's bytes. A sender whose messages keep under
 //! the limit by [`Entry::weight`] never meets it.
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody};
+use actix_raft_core::snapshot::Snapshot;
 
 const MESSAGE: usize = 64;
 const MEMBER: usize = 32;
 const VOTER: usize = 8;
+const FOUNDER: usize = 16;
 
 /// The bytes are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,22 @@ pub struct Malformed;
 /// What a message weighs in a sender's queue, in bytes, its payloads included.
 #[must_use]
 pub fn weight(message: &Message) -> usize {
-    MESSAGE + entries(message).iter().map(Entry::weight).sum::<usize>()
+    MESSAGE
+        + match &message.body {
+            MessageBody::AppendEntriesRequest(request) => {
+                request.entries.iter().map(Entry::weight).sum()
+            }
+            MessageBody::InstallSnapshotRequest(request) => {
+                request.chunk.data.len() + of_snapshot(&request.snapshot, Membership::weight)
+            }
+            MessageBody::AppendEntriesResponse(_)
+            | MessageBody::VoteRequest(_)
+            | MessageBody::VoteResponse(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => 0,
+        }
 }
 
 /// The overhead of a message about to be encoded, in bytes.
@@ -34,7 +52,22 @@ pub fn overhead(message: &Message) -> usize {
                 EntryPayload::ConfigChange(membership) => membership_overhead(membership),
             }
     };
-    MESSAGE + entries(message).iter().map(of_entry).sum::<usize>()
+    MESSAGE
+        + match &message.body {
+            MessageBody::AppendEntriesRequest(request) => {
+                request.entries.iter().map(of_entry).sum()
+            }
+            MessageBody::InstallSnapshotRequest(request) => {
+                of_snapshot(&request.snapshot, membership_overhead)
+            }
+            MessageBody::AppendEntriesResponse(_)
+            | MessageBody::VoteRequest(_)
+            | MessageBody::VoteResponse(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => 0,
+        }
 }
 
 /// The overhead of an encoded batch of messages, in bytes, found without allocating.
@@ -48,39 +81,68 @@ pub fn encoded_overhead(batch: &[u8]) -> Result<usize, Malformed> {
     })
 }
 
-fn entries(message: &Message) -> &[Entry] {
-    match &message.body {
-        MessageBody::AppendEntriesRequest(request) => &request.entries,
-        _ => &[],
-    }
+fn of_snapshot(snapshot: &Snapshot, weight: impl Fn(&Membership) -> usize) -> usize {
+    snapshot.membership().map_or(0, |(_, membership)| weight(membership))
 }
 
 fn membership_overhead(membership: &Membership) -> usize {
     let outgoing = membership.voters_outgoing().map_or(0, |set| set.len());
-    MEMBER * membership.members().len() + VOTER * (membership.voters().len() + outgoing)
+    MEMBER * membership.members().len()
+        + VOTER * (membership.voters().len() + outgoing)
+        + membership.goal().map_or(0, |goal| membership_overhead(goal))
+        + FOUNDER * membership.founders().len()
 }
 
 // The field numbers below are those of the `.proto`.
 
 fn encoded_message(message: &[u8]) -> Result<usize, Malformed> {
     sum(message, |tag, value| match (tag, value) {
-        (4, Value::Bytes(request)) => sum(request, |tag, value| match (tag, value) {
-            (4, Value::Bytes(entry)) => Ok(Entry::OVERHEAD + encoded_entry(entry)?),
+        (4, Value::Bytes(request)) => encoded_append_request(request),
+        (8, Value::Bytes(request)) => encoded_install_request(request),
+        _ => Ok(0),
+    })
+}
+
+fn encoded_append_request(request: &[u8]) -> Result<usize, Malformed> {
+    sum(request, |tag, value| match (tag, value) {
+        (4, Value::Bytes(entry)) => {
+            let payload = sum(entry, |tag, value| match (tag, value) {
+                (5, Value::Bytes(membership)) => encoded_membership(membership),
+                _ => Ok(0),
+            });
+            Ok(Entry::OVERHEAD + payload?)
+        }
+        _ => Ok(0),
+    })
+}
+
+fn encoded_install_request(request: &[u8]) -> Result<usize, Malformed> {
+    sum(request, |tag, value| match (tag, value) {
+        (3, Value::Bytes(snapshot)) => sum(snapshot, |tag, value| match (tag, value) {
+            (3, Value::Bytes(configuration)) => {
+                sum(configuration, |tag, value| match (tag, value) {
+                    (2, Value::Bytes(membership)) => encoded_membership(membership),
+                    _ => Ok(0),
+                })
+            }
             _ => Ok(0),
         }),
         _ => Ok(0),
     })
 }
 
-fn encoded_entry(entry: &[u8]) -> Result<usize, Malformed> {
-    sum(entry, |tag, value| match (tag, value) {
-        (5, Value::Bytes(membership)) => sum(membership, |tag, value| match (tag, value) {
+fn encoded_membership(membership: &[u8]) -> Result<usize, Malformed> {
+    sum(membership, |tag, value| match (tag, value) {
+        (1, voters) => Ok(VOTER * voters.count()),
+        (2, Value::Bytes(outgoing)) => sum(outgoing, |tag, value| match tag {
+            1 => Ok(VOTER * value.count()),
+            _ => Ok(0),
+        }),
+        (3, Value::Bytes(_)) => Ok(MEMBER),
+        (5, Value::Bytes(_)) => Ok(FOUNDER),
+        (4, Value::Bytes(goal)) => sum(goal, |tag, value| match (tag, value) {
             (1, voters) => Ok(VOTER * voters.count()),
-            (2, Value::Bytes(outgoing)) => sum(outgoing, |tag, value| match tag {
-                1 => Ok(VOTER * value.count()),
-                _ => Ok(0),
-            }),
-            (3, Value::Bytes(_)) => Ok(MEMBER),
+            (2, Value::Bytes(_)) => Ok(MEMBER),
             _ => Ok(0),
         }),
         _ => Ok(0),

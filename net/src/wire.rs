@@ -4,8 +4,16 @@
 //! the `.proto` together. Here are shapes only: what makes a message valid stands in
 //! [`codec`](crate::codec).
 
+pub mod log;
+pub mod rpc;
+
 use bytes::Bytes;
 use prost::{Enumeration, Message as ProstMessage, Oneof};
+
+use crate::wire::rpc::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    ReadIndexRequest, ReadIndexResponse, TimeoutNowRequest, VoteRequest, VoteResponse,
+};
 
 /// The first frame on a connection, from the side that dialed.
 #[derive(Clone, PartialEq, ProstMessage)]
@@ -31,6 +39,21 @@ pub struct Hello {
     /// Where the dialer listens, for a node that was not told.
     #[prost(string, optional, tag = "7")]
     pub address: Option<String>,
+    /// What the connection is for.
+    #[prost(enumeration = "Lane", tag = "8")]
+    pub lane: i32,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Lane {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// All messages but pieces of snapshots, and requests.
+    Main = 1,
+    /// Pieces of snapshots.
+    Bulk = 2,
 }
 
 /// The answer to [`Hello`].
@@ -96,6 +119,8 @@ pub enum RefusedReason {
     SameNode = 4,
     /// No consensus group in common.
     Group = 5,
+    /// The acceptor knows no such lane.
+    Lane = 6,
 }
 
 /// A batch of Raft messages, in the order in which they were sent.
@@ -119,7 +144,7 @@ pub struct Message {
     #[prost(uint64, tag = "3")]
     pub to: u64,
     /// What it says.
-    #[prost(oneof = "MessageBody", tags = "4, 5, 6, 7")]
+    #[prost(oneof = "MessageBody", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub body: Option<MessageBody>,
 }
 
@@ -138,195 +163,21 @@ pub enum MessageBody {
     /// See the core's message of this name.
     #[prost(message, tag = "7")]
     VoteResponse(VoteResponse),
-}
-
-/// From a leader: replicate these entries.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct AppendEntriesRequest {
-    /// The leader's term.
-    #[prost(uint64, tag = "1")]
-    pub term: u64,
-    /// The term of the entry before the new ones; 0 exactly if its index is 0.
-    #[prost(uint64, tag = "2")]
-    pub prev_log_term: u64,
-    /// The index of the entry before the new ones.
-    #[prost(uint64, tag = "3")]
-    pub prev_log_index: u64,
-    /// Contiguous entries from `prev_log_index + 1` on.
-    #[prost(message, repeated, tag = "4")]
-    pub entries: Vec<Entry>,
-    /// The leader's commit index.
-    #[prost(uint64, tag = "5")]
-    pub leader_commit: u64,
-    /// The leader's count of rounds.
-    #[prost(uint64, tag = "6")]
-    pub round: u64,
-}
-
-/// A follower's answer to [`AppendEntriesRequest`].
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct AppendEntriesResponse {
-    /// The follower's term.
-    #[prost(uint64, tag = "1")]
-    pub term: u64,
-    /// The latest round it has heard.
-    #[prost(uint64, tag = "2")]
-    pub round: u64,
-    /// What it found.
-    #[prost(oneof = "AppendOutcome", tags = "3, 4")]
-    pub outcome: Option<AppendOutcome>,
-}
-
-/// What a follower found.
-#[derive(Clone, PartialEq, Oneof)]
-pub enum AppendOutcome {
-    /// The logs agree.
-    #[prost(message, tag = "3")]
-    Matched(Matched),
-    /// They don't.
-    #[prost(message, tag = "4")]
-    Conflict(Conflict),
-}
-
-/// The logs agree up to an index.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Matched {
-    /// That index.
-    #[prost(uint64, tag = "1")]
-    pub match_index: u64,
-}
-
-/// The logs disagree at an index.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Conflict {
-    /// That index.
-    #[prost(uint64, tag = "1")]
-    pub prev_log_index: u64,
-    /// The term of the position the leader should try next.
-    #[prost(uint64, tag = "2")]
-    pub hint_term: u64,
-    /// The index of it.
-    #[prost(uint64, tag = "3")]
-    pub hint_index: u64,
-}
-
-/// From a candidate: give me your vote.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct VoteRequest {
-    /// The candidate's term.
-    #[prost(uint64, tag = "1")]
-    pub term: u64,
-    /// The term of its last entry; 0 exactly if the index is 0.
-    #[prost(uint64, tag = "2")]
-    pub last_log_term: u64,
-    /// The index of its last entry.
-    #[prost(uint64, tag = "3")]
-    pub last_log_index: u64,
-    /// What is asked for.
-    #[prost(enumeration = "VoteKind", tag = "4")]
-    pub kind: i32,
-    /// The asker's count of ballots.
-    #[prost(uint64, tag = "5")]
-    pub round: u64,
-}
-
-/// A voter's answer to [`VoteRequest`].
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct VoteResponse {
-    /// The voter's term.
-    #[prost(uint64, tag = "1")]
-    pub term: u64,
-    /// The request's kind.
-    #[prost(enumeration = "VoteKind", tag = "2")]
-    pub kind: i32,
-    /// The request's round.
-    #[prost(uint64, tag = "3")]
-    pub round: u64,
-    /// Whether the vote was given.
-    #[prost(bool, tag = "4")]
-    pub vote_granted: bool,
-}
-
-/// What a candidate asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
-#[repr(i32)]
-pub enum VoteKind {
-    /// Never sent; invalid.
-    Unspecified = 0,
-    /// "Would you vote for me?"
-    PreVote = 1,
-    /// A vote.
-    Vote = 2,
-    /// A vote in an election the leader asked for.
-    Transfer = 3,
-}
-
-/// An entry of the log.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Entry {
-    /// Its term, not 0.
-    #[prost(uint64, tag = "1")]
-    pub term: u64,
-    /// Its index, not 0.
-    #[prost(uint64, tag = "2")]
-    pub index: u64,
-    /// What it says.
-    #[prost(oneof = "EntryPayload", tags = "3, 4, 5")]
-    pub payload: Option<EntryPayload>,
-}
-
-/// What an [`Entry`] says.
-#[derive(Clone, PartialEq, Oneof)]
-pub enum EntryPayload {
-    /// Nothing.
-    #[prost(message, tag = "3")]
-    Blank(Blank),
-    /// A command; decoded, it shares the memory of the frame.
-    #[prost(bytes = "bytes", tag = "4")]
-    Normal(Bytes),
-    /// The members from this entry on.
-    #[prost(message, tag = "5")]
-    ConfigChange(Membership),
-}
-
-/// The payload of a blank entry.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Blank {}
-
-/// The members of a cluster.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Membership {
-    /// The voters, ascending; while joint, those of the new configuration.
-    #[prost(uint64, repeated, tag = "1")]
-    pub voters: Vec<u64>,
-    /// The old configuration's voters; absent unless joint.
-    #[prost(message, optional, tag = "2")]
-    pub voters_outgoing: Option<Voters>,
-    /// All members, voters or not, ascending.
-    #[prost(message, repeated, tag = "3")]
-    pub members: Vec<Member>,
-}
-
-/// A set of voters.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Voters {
-    /// Their ids, ascending.
-    #[prost(uint64, repeated, tag = "1")]
-    pub ids: Vec<u64>,
-}
-
-/// A member and where it is reached.
-#[derive(Clone, PartialEq, ProstMessage)]
-pub struct Member {
-    /// Its id.
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    /// Where servers reach it.
-    #[prost(string, tag = "2")]
-    pub rpc: String,
-    /// Where clients reach it.
-    #[prost(string, tag = "3")]
-    pub client: String,
+    /// See the core's message of this name.
+    #[prost(message, tag = "8")]
+    InstallSnapshotRequest(InstallSnapshotRequest),
+    /// See the core's message of this name.
+    #[prost(message, tag = "9")]
+    InstallSnapshotResponse(InstallSnapshotResponse),
+    /// See the core's message of this name.
+    #[prost(message, tag = "10")]
+    TimeoutNowRequest(TimeoutNowRequest),
+    /// See the core's message of this name.
+    #[prost(message, tag = "11")]
+    ReadIndexRequest(ReadIndexRequest),
+    /// See the core's message of this name.
+    #[prost(message, tag = "12")]
+    ReadIndexResponse(ReadIndexResponse),
 }
 
 /// Opaque bytes of the application, to be answered.

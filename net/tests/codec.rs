@@ -6,12 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, InstallOutcome,
+    InstallSnapshotRequest, InstallSnapshotResponse, Message, MessageBody, ReadIndexRequest,
+    ReadIndexResponse, TimeoutNowRequest, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
 };
-use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
+use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
+use actix_raft_core::stored::Base;
+use actix_raft_core::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 use actix_raft_net::codec::{
     Response, TooLarge, decode_messages, decode_request, decode_response, encode_messages,
     encode_request, encode_response,
@@ -19,9 +23,9 @@ use actix_raft_net::codec::{
 use actix_raft_net::convert::{DecodeError, from_wire, to_wire};
 use actix_raft_net::frame::{Frame, FrameCodec, FrameType};
 use actix_raft_net::weight::{encoded_overhead, overhead, weight};
-use actix_raft_net::wire;
+use actix_raft_net::wire::{self, log, rpc};
 use bytes::{Bytes, BytesMut};
-use common::{carrying, numbered, one_of_each};
+use common::{carrying, numbered, one_of_each, piece};
 use proptest::prelude::*;
 use prost::Message as _;
 use tokio_util::codec::Decoder;
@@ -54,20 +58,34 @@ fn position() -> impl Strategy<Value = LogPosition> {
 }
 
 fn membership() -> impl Strategy<Value = Membership> {
-    let text = "[a-z0-9:.é]{0,12}";
-    let members = prop::collection::btree_map(any::<u64>(), (text, text), 1..6);
-    (members, any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()).prop_map(
-        |(members, voters, outgoing)| {
-            let members: BTreeMap<NodeId, Address> = members
-                .into_iter()
-                .map(|(id, (rpc, client))| (NodeId(id), Address::new(rpc, client)))
-                .collect();
-            let first = |n: prop::sample::Index| -> BTreeSet<NodeId> {
-                members.keys().copied().take(1 + n.index(members.len())).collect()
-            };
-            Membership::joint(first(voters), outgoing.map(first), members.clone()).unwrap()
+    let part = any::<prop::sample::Index>;
+    let parts = (part(), any::<Option<prop::sample::Index>>());
+    (members(), parts, prop::option::of((members(), part()))).prop_map(
+        |(members, (voters, outgoing), goal)| {
+            let now = Membership::joint(
+                first(&members, voters),
+                outgoing.map(|outgoing| first(&members, outgoing)),
+                members.clone(),
+            );
+            let founders = members.keys().map(|id| (*id, DiskId(!id.0))).collect();
+            let now = now.map(|now| now.founded_on(founders));
+            let Some((members, voters)) = goal else { return now.unwrap() };
+            let goal = Membership::new(first(&members, voters), members).unwrap();
+            now.unwrap().on_the_way_to(Arc::new(goal)).unwrap()
         },
     )
+}
+
+fn members() -> impl Strategy<Value = BTreeMap<NodeId, Address>> {
+    let text = "[a-z0-9:.é]{0,12}";
+    let member = (any::<u64>().prop_map(NodeId), (text, text));
+    prop::collection::vec(member, 1..6).prop_map(|members| {
+        members.into_iter().map(|(id, (rpc, client))| (id, Address::new(rpc, client))).collect()
+    })
+}
+
+fn first(members: &BTreeMap<NodeId, Address>, n: prop::sample::Index) -> BTreeSet<NodeId> {
+    members.keys().copied().take(1 + n.index(members.len())).collect()
 }
 
 fn payload() -> impl Strategy<Value = EntryPayload> {
@@ -79,28 +97,34 @@ fn payload() -> impl Strategy<Value = EntryPayload> {
     ]
 }
 
-fn append() -> impl Strategy<Value = MessageBody> {
-    let entries = prop::collection::vec((0..3u64, payload()), 0..6);
-    (position(), entries, any::<u64>(), any::<u64>()).prop_map(|(prev, entries, commit, round)| {
-        let mut last = prev;
-        let mut list = Vec::new();
-        for (step, payload) in entries {
-            last.term = Term(last.term.0.saturating_add(step).max(1));
-            last.index = last.index.next();
-            list.push(Entry { term: last.term, index: last.index, payload });
-        }
-        MessageBody::AppendEntriesRequest(AppendEntriesRequest {
-            term: last.term.next(),
-            prev_log: prev,
-            entries: list.into(),
-            leader_commit: Index(commit),
-            round,
-        })
-    })
+fn disk() -> impl Strategy<Value = DiskId> {
+    prop_oneof![Just(DiskId::UNKNOWN), any::<u64>().prop_map(DiskId)]
 }
 
-fn body() -> impl Strategy<Value = MessageBody> {
-    let kind = || prop::sample::select(vec![VoteKind::PreVote, VoteKind::Vote, VoteKind::Transfer]);
+fn append() -> impl Strategy<Value = MessageBody> {
+    let entries = prop::collection::vec((0..3u64, payload()), 0..6);
+    (position(), entries, any::<u64>(), any::<u64>(), disk()).prop_map(
+        |(prev, entries, commit, round, disk)| {
+            let mut last = prev;
+            let mut list = Vec::new();
+            for (step, payload) in entries {
+                last.term = Term(last.term.0.saturating_add(step).max(1));
+                last.index = last.index.next();
+                list.push(Entry { term: last.term, index: last.index, payload });
+            }
+            MessageBody::AppendEntriesRequest(AppendEntriesRequest {
+                term: last.term.next(),
+                prev_log: prev,
+                entries: list.into(),
+                leader_commit: Index(commit),
+                round,
+                disk,
+            })
+        },
+    )
+}
+
+fn append_response() -> impl Strategy<Value = MessageBody> {
     let outcome = prop_oneof![
         any::<u64>().prop_map(|n| AppendOutcome::Matched { match_index: Index(n) }),
         (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(index, term, hint)| {
@@ -108,24 +132,117 @@ fn body() -> impl Strategy<Value = MessageBody> {
             AppendOutcome::Conflict { prev_log_index, hint }
         }),
     ];
+    let flags = any::<(bool, bool)>();
+    (any::<u64>(), any::<u64>(), disk(), flags, outcome).prop_map(
+        |(term, round, disk, (trusted, disk_is_full), outcome)| {
+            let term = Term(term);
+            MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                round,
+                disk,
+                trusted,
+                disk_is_full,
+                outcome,
+            })
+        },
+    )
+}
+
+fn vote() -> impl Strategy<Value = MessageBody> {
+    let kind = || prop::sample::select(vec![VoteKind::PreVote, VoteKind::Vote, VoteKind::Transfer]);
+    let refusal = prop::sample::select(vec![
+        None,
+        Some(VoteRefusal::StaleTerm),
+        Some(VoteRefusal::HearsLeader),
+        Some(VoteRefusal::AlreadyVoted),
+        Some(VoteRefusal::LogBehind),
+        Some(VoteRefusal::Untrusted),
+    ]);
     prop_oneof![
-        append(),
-        (any::<u64>(), any::<u64>(), outcome).prop_map(|(term, round, outcome)| {
-            let response = AppendEntriesResponse { term: Term(term), round, outcome };
-            MessageBody::AppendEntriesResponse(response)
-        }),
-        (1..=u64::MAX, position(), kind(), any::<u64>()).prop_map(
-            |(term, last_log, kind, round)| {
-                MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round })
+        (1..=u64::MAX, position(), kind(), any::<u64>(), disk()).prop_map(
+            |(term, last_log, kind, round, disk)| {
+                let term = Term(term);
+                MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round, disk })
             }
         ),
-        (any::<u64>(), kind(), any::<u64>(), any::<bool>()).prop_map(
-            |(term, kind, round, vote_granted)| {
-                let response = VoteResponse { term: Term(term), kind, round, vote_granted };
-                MessageBody::VoteResponse(response)
+        (any::<u64>(), kind(), any::<u64>(), any::<bool>(), refusal, disk()).prop_map(
+            |(term, kind, round, granted, refusal, disk)| {
+                let vote_granted = granted && refusal.is_none();
+                let term = Term(term);
+                MessageBody::VoteResponse(VoteResponse {
+                    term,
+                    kind,
+                    round,
+                    vote_granted,
+                    refusal,
+                    disk,
+                })
             }
         ),
     ]
+}
+
+fn last_included() -> impl Strategy<Value = LogPosition> {
+    (1..u64::MAX, 1..u64::MAX).prop_map(|(term, index)| LogPosition::new(term, index))
+}
+
+fn install() -> impl Strategy<Value = MessageBody> {
+    let data = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+    let ends = (0..u64::MAX / 2, data, 0..u64::MAX / 4);
+    let membership = (any::<prop::sample::Index>(), membership());
+    (last_included(), membership, ends, any::<[u32; 2]>(), any::<u64>()).prop_map(
+        |(last_included, membership, (offset, data, rest), [whole, piece], round)| {
+            let (since, membership) = membership;
+            let since = Index(since.index(usize::MAX) as u64 % last_included.index.0);
+            let membership = (since, Arc::new(membership));
+            let size = offset + data.len() as u64 + rest;
+            let base = Base { last_included, membership: Some(membership) };
+            MessageBody::InstallSnapshotRequest(InstallSnapshotRequest {
+                term: last_included.term.next(),
+                round,
+                snapshot: Snapshot { base, size, checksum: whole },
+                chunk: SnapshotChunk { offset, data, checksum: piece, done: rest == 0 },
+            })
+        },
+    )
+}
+
+fn install_response() -> impl Strategy<Value = MessageBody> {
+    let outcome = prop_oneof![
+        any::<u64>().prop_map(|offset| InstallOutcome::Received { offset }),
+        Just(InstallOutcome::Installed),
+    ];
+    (any::<u64>(), any::<u64>(), disk(), last_included(), outcome).prop_map(
+        |(term, round, disk, last_included, outcome)| {
+            MessageBody::InstallSnapshotResponse(InstallSnapshotResponse {
+                term: Term(term),
+                round,
+                disk,
+                last_included,
+                outcome,
+            })
+        },
+    )
+}
+
+fn other() -> impl Strategy<Value = MessageBody> {
+    prop_oneof![
+        (1..=u64::MAX).prop_map(|term| {
+            MessageBody::TimeoutNowRequest(TimeoutNowRequest { term: Term(term) })
+        }),
+        (1..=u64::MAX, any::<u64>(), any::<bool>()).prop_map(|(term, id, by_lease)| {
+            let consistency = if by_lease { Consistency::Lease } else { Consistency::Linearizable };
+            MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(term), id, consistency })
+        }),
+        (any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(|(term, id, index)| {
+            let (term, read_index) = (Term(term), index.map(Index));
+            MessageBody::ReadIndexResponse(ReadIndexResponse { term, id, read_index })
+        }),
+    ]
+}
+
+fn body() -> impl Strategy<Value = MessageBody> {
+    prop_oneof![append(), append_response(), vote(), install(), install_response(), other()]
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
@@ -210,16 +327,54 @@ fn golden_bytes_of_each_message() {
         (
             "append",
             concat!(
-                "61520103510000001d2075ce0a4f08071001180222470803100118042206080210051a00",
-                "220b08021006220573657420782225080310072a1f0a010112030a01021a0b080112046e",
-                "313a311a01631a08080212046e323a31280430ac02"
+                "6152010395000000368277820a92010807100118022289010803100118042206080210051a00",
+                "220b08021006220573657420782225080310072a1f0a010112030a01021a0b080112046e313a",
+                "311a01631a08080212046e323a312237080310082a310a010112030a01021a0b080112046e31",
+                "3a311a01631a08080212046e323a3122100a0101120b080112046e313a311a0163280430ac02",
+                "395cd1000000000000",
             ),
         ),
-        ("matched", "6152010313000000155af0580a110807100218012a09080310ac021a020807"),
+        (
+            "matched",
+            concat!(
+                "615201031c000000f3eb56f20a1a0807100218012a12080310ac021a020807295cd100000000",
+                "0000",
+            ),
+        ),
         ("conflict", "6152010317000000b27ee6dd0a150807100218012a0d080310ac022206080410011803"),
         ("vote request", "6152010314000000615a8d290a12080710011802320a08031002180520022809"),
-        ("vote response", "615201031200000045413a400a100807100218013a080803100118092001"),
+        ("vote granted", "615201031200000045413a400a100807100218013a080803100118092001"),
+        ("vote refused", "6152010312000000c23f89f80a100807100218013a080803100118092804"),
+        (
+            "install",
+            concat!(
+                "6152010367000000d05be0650a65080710011802425d080310ac021a43080210061a35080612",
+                "310a010112030a01021a0b080112046e313a311a01631a08080212046e323a3122100a010112",
+                "0b080112046e313a311a016320b1022dcdab0000221108ac02120573746174651def00000020",
+                "01",
+            ),
+        ),
+        (
+            "received",
+            concat!(
+                "6152010321000000a9e916b40a1f0807100218014a17080310ac02195cd10000000000002002",
+                "2806320308ac02",
+            ),
+        ),
+        (
+            "installed",
+            concat!(
+                "615201031e000000d75b52e60a1c0807100218014a14080310ac02195cd10000000000002002",
+                "28063a00",
+            ),
+        ),
+        ("timeout now", "615201030c0000008c0355770a0a08071001180252020803"),
+        ("read", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
+        ("read by lease", "6152010311000000fbf710c80a0f0807100118025a07080310ac021802"),
+        ("read at", "6152010311000000ee9d5e2f0a0f0807100218016207080310ac021800"),
+        ("read nowhere", "615201030f000000e3f99dc10a0d0807100218016205080310ac02"),
     ];
+    assert_eq!(one_of_each().len(), golden.len());
     for ((name, message), (golden_name, golden)) in one_of_each().into_iter().zip(golden) {
         assert_eq!(name, golden_name);
         assert_eq!(hex(&encode(&[message], LIMIT)), golden, "{name}");
@@ -255,24 +410,25 @@ fn golden_bytes_of_requests_and_responses() {
 fn golden_bytes_of_the_handshake() {
     let cluster = || "c1".to_owned();
     let hello = wire::Hello {
-        version: 1,
-        oldest_version: 1,
+        version: 2,
+        oldest_version: 2,
         cluster: cluster(),
         from: 1,
         to: 2,
         groups: vec![7],
         address: None,
+        lane: wire::Lane::Main.into(),
     };
-    assert_eq!(hex(&hello.encode_to_vec()), "080110011a02633120012802320107");
+    assert_eq!(hex(&hello.encode_to_vec()), "080210021a026331200128023201074001");
     let reply = |outcome| {
         let outcome = Some(outcome);
-        hex(&wire::HelloReply { version: 1, cluster: cluster(), node: 2, outcome }.encode_to_vec())
+        hex(&wire::HelloReply { version: 2, cluster: cluster(), node: 2, outcome }.encode_to_vec())
     };
     let accepted = wire::Accepted { groups: vec![7] };
-    assert_eq!(reply(wire::HelloOutcome::Accepted(accepted)), "080112026331180222030a0107");
+    assert_eq!(reply(wire::HelloOutcome::Accepted(accepted)), "080212026331180222030a0107");
     let refused =
         wire::Refused { reason: wire::RefusedReason::NotMe.into(), detail: "no".to_owned() };
-    assert_eq!(reply(wire::HelloOutcome::Refused(refused)), "08011202633118022a06080312026e6f");
+    assert_eq!(reply(wire::HelloOutcome::Refused(refused)), "08021202633118022a06080312026e6f");
 }
 
 #[test]
@@ -341,8 +497,45 @@ fn a_small_frame_of_very_many_parts_is_refused_before_it_is_decoded() {
     assert_eq!(refused, Err(DecodeError::TooHeavy { overhead, limit: 1024 * 1024 }));
 }
 
+/// A field that holds bytes.
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![tag << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut field).unwrap();
+    field.extend(bytes);
+    field
+}
+
+#[test]
+fn the_members_of_a_goal_and_of_a_snapshot_are_weighed_too() {
+    // Empty members, and voters below 128: two bytes each and one.
+    let goal = field(4, &[[0x12, 0].repeat(1000), field(1, &[1; 3000])].concat());
+    let membership = [goal, [0x1a, 0].repeat(500)].concat();
+    let overhead = 32 * 1500 + 8 * 3000;
+    let in_entry = field(4, &field(4, &field(5, &membership)));
+    let in_snapshot = field(8, &field(3, &field(3, &field(2, &membership))));
+    assert_eq!(encoded_overhead(&field(1, &in_entry)), Ok(64 + 64 + overhead));
+    assert_eq!(encoded_overhead(&field(1, &in_snapshot)), Ok(64 + overhead));
+    let refused = decode_messages(field(1, &in_snapshot).into(), 60_000);
+    assert_eq!(refused, Err(DecodeError::TooHeavy { overhead: 64 + overhead, limit: 60_000 }));
+}
+
+#[test]
+fn a_piece_of_a_snapshot_fits_a_frame_or_is_left_out() {
+    let mut buffer = BytesMut::new();
+    let left_out =
+        encode_messages(&[piece(1, 2, 1, 4096), piece(1, 2, 2, 4000)], 4096, &mut buffer);
+    assert!(matches!(left_out[..], [TooLarge { bytes: 4097..4200, limit: 4096 }]), "{left_out:?}");
+    let body = frames(buffer).remove(0).body;
+    let range = body.as_ptr_range();
+    let decoded = decode_messages(body, 4096).unwrap();
+    assert_eq!(decoded, [piece(1, 2, 2, 4000)]);
+    let MessageBody::InstallSnapshotRequest(request) = &decoded[0].body else { panic!() };
+    assert!(range.contains(&request.chunk.data.as_ptr()), "it shares the frame's memory");
+    assert_eq!(weight(&decoded[0]), 64 + 4000 + 32 + 8);
+}
+
 /// The append of [`one_of_each`] with something wrong.
-fn spoiled(spoil: impl FnOnce(&mut wire::AppendEntriesRequest)) -> Result<Message, DecodeError> {
+fn spoiled(spoil: impl FnOnce(&mut rpc::AppendEntriesRequest)) -> Result<Message, DecodeError> {
     let (_, message) = one_of_each().remove(0);
     let mut message = to_wire(&message);
     let Some(wire::MessageBody::AppendEntriesRequest(request)) = &mut message.body else {
@@ -352,9 +545,9 @@ fn spoiled(spoil: impl FnOnce(&mut wire::AppendEntriesRequest)) -> Result<Messag
     from_wire(message)
 }
 
-fn spoiled_members(spoil: impl FnOnce(&mut wire::Membership)) -> Result<Message, DecodeError> {
+fn spoiled_members(spoil: impl FnOnce(&mut log::Membership)) -> Result<Message, DecodeError> {
     spoiled(|m| match &mut m.entries[2].payload {
-        Some(wire::EntryPayload::ConfigChange(membership)) => spoil(membership),
+        Some(log::EntryPayload::ConfigChange(membership)) => spoil(membership),
         other => panic!("{other:?}"),
     })
 }
@@ -373,17 +566,23 @@ fn invalid_requests_are_refused_in_words() {
         (spoiled(|m| m.entries[1].term = 1), "entry 6@1 after term 2, from a leader of term 3"),
         (spoiled(|m| m.entries[2].term = 4), "entry 7@4 after term 2, from a leader of term 3"),
         (spoiled(|m| m.entries[1].payload = None), "Entry without a known payload"),
-        (spoiled_members(|m| m.voters.clear()), "entry 7: a membership needs at least one voter"),
         (
-            spoiled_members(|m| m.voters_outgoing = Some(wire::Voters::default())),
-            "entry 7: a membership needs at least one voter",
+            spoiled_members(|m| m.voters.clear()),
+            "the configuration of index 7: a membership needs at least one voter",
+        ),
+        (
+            spoiled_members(|m| m.voters_outgoing = Some(log::Voters::default())),
+            "the configuration of index 7: a membership needs at least one voter",
         ),
         (
             spoiled_members(|m| m.voters = vec![9]),
-            "entry 7: voter 9 has no address among the members",
+            "the configuration of index 7: voter 9 has no address among the members",
         ),
-        (spoiled_members(|m| m.voters.push(1)), "entry 7 names node 1 twice"),
-        (spoiled_members(|m| m.members[1].id = 1), "entry 7 names node 1 twice"),
+        (spoiled_members(|m| m.voters.push(1)), "the configuration of index 7 names node 1 twice"),
+        (
+            spoiled_members(|m| m.members[1].id = 1),
+            "the configuration of index 7 names node 1 twice",
+        ),
     ];
     for (result, words) in cases {
         assert_eq!(result.unwrap_err().to_string(), words);
@@ -396,11 +595,108 @@ fn invalid_requests_are_refused_in_words() {
     assert!(matches!(overflow, Err(DecodeError::NotContiguous { .. })));
 }
 
+/// The piece of a snapshot of [`one_of_each`] with something wrong.
+fn spoiled_piece(
+    spoil: impl FnOnce(&mut rpc::InstallSnapshotRequest),
+) -> Result<Message, DecodeError> {
+    let install = one_of_each().into_iter().find(|(name, _)| *name == "install");
+    let mut message = to_wire(&install.unwrap().1);
+    let Some(wire::MessageBody::InstallSnapshotRequest(request)) = &mut message.body else {
+        panic!()
+    };
+    spoil(request);
+    from_wire(message)
+}
+
+fn spoiled_snapshot(spoil: impl FnOnce(&mut log::Snapshot)) -> Result<Message, DecodeError> {
+    spoiled_piece(|m| spoil(m.snapshot.as_mut().unwrap()))
+}
+
+fn spoiled_chunk(spoil: impl FnOnce(&mut log::SnapshotChunk)) -> Result<Message, DecodeError> {
+    spoiled_piece(|m| spoil(m.chunk.as_mut().unwrap()))
+}
+
+#[test]
+fn invalid_pieces_of_snapshots_are_refused_in_words() {
+    let goal = |m: &mut log::Snapshot, spoil: fn(&mut log::Goal)| {
+        let configuration = m.configuration.as_mut().unwrap();
+        spoil(configuration.membership.as_mut().unwrap().goal.as_mut().unwrap());
+    };
+    let nothing = |m: &mut log::Snapshot| (m.last_included_term, m.last_included_index) = (0, 0);
+    let cases = [
+        (spoiled_piece(|m| m.term = 0), "InstallSnapshotRequest of term 0"),
+        (spoiled_piece(|m| m.term = 1), "a snapshot up to 6@2 from a leader of term 1"),
+        (spoiled_piece(|m| m.snapshot = None), "InstallSnapshotRequest without a known snapshot"),
+        (spoiled_piece(|m| m.chunk = None), "InstallSnapshotRequest without a known chunk"),
+        (spoiled_snapshot(nothing), "InstallSnapshotRequest of a snapshot without a last entry"),
+        (
+            spoiled_snapshot(|m| m.last_included_index = 0),
+            "position 0@2 is of term 0 or index 0, not both",
+        ),
+        (spoiled_snapshot(|m| m.configuration = None), "Snapshot without a known configuration"),
+        (
+            spoiled_snapshot(|m| m.configuration.as_mut().unwrap().index = 7),
+            "a snapshot up to 6@2 with a configuration of index 7",
+        ),
+        (
+            spoiled_snapshot(|m| m.configuration.as_mut().unwrap().membership = None),
+            "Configuration without a known membership",
+        ),
+        (
+            spoiled_snapshot(|m| goal(m, |goal| goal.voters.clear())),
+            "the configuration of index 6: a membership needs at least one voter",
+        ),
+        (
+            spoiled_snapshot(|m| goal(m, |goal| goal.members.push(goal.members[0].clone()))),
+            "the configuration of index 6 names node 1 twice",
+        ),
+        (
+            spoiled_snapshot(|m| m.size = 304),
+            "a piece of 5 bytes from 300 on in a snapshot of 304, last: true",
+        ),
+        (
+            spoiled_snapshot(|m| m.size = 306),
+            "a piece of 5 bytes from 300 on in a snapshot of 306, last: true",
+        ),
+        (
+            spoiled_chunk(|m| (m.offset, m.done) = (u64::MAX, false)),
+            "a piece of 5 bytes from 18446744073709551615 on in a snapshot of 305, last: false",
+        ),
+    ];
+    for (result, words) in cases {
+        assert_eq!(result.unwrap_err().to_string(), words);
+    }
+    // The question how much is there, and an empty snapshot.
+    assert!(spoiled_chunk(|m| (m.offset, m.done, m.data) = (0, false, Bytes::new())).is_ok());
+    let empty = spoiled_piece(|m| {
+        m.snapshot.as_mut().unwrap().size = 0;
+        m.chunk = Some(log::SnapshotChunk { done: true, ..Default::default() });
+    });
+    assert!(empty.is_ok());
+}
+
+#[test]
+fn a_refusal_for_an_unknown_reason_is_a_refusal() {
+    let decoded = |vote_granted, refusal| {
+        let kind = rpc::VoteKind::Vote.into();
+        let vote = rpc::VoteResponse { term: 1, kind, round: 1, vote_granted, refusal, disk: None };
+        let body = Some(wire::MessageBody::VoteResponse(vote));
+        let message = from_wire(wire::Message { group: 7, from: 1, to: 2, body });
+        let MessageBody::VoteResponse(vote) = message.unwrap().body else { panic!() };
+        assert_eq!(vote.vote_granted, vote_granted);
+        vote.refusal
+    };
+    assert_eq!(decoded(false, Some(4)), Some(VoteRefusal::LogBehind));
+    assert_eq!(decoded(false, Some(99)), None);
+    assert_eq!(decoded(false, None), None);
+    assert_eq!(decoded(true, Some(4)), None);
+}
+
 #[test]
 fn invalid_answers_are_refused_in_words() {
     let with = |body| from_wire(wire::Message { group: 7, from: 1, to: 2, body }).unwrap_err();
     let vote = |kind, term, last_log_term| {
-        let vote = wire::VoteRequest { term, last_log_term, kind, ..Default::default() };
+        let vote = rpc::VoteRequest { term, last_log_term, kind, ..Default::default() };
         with(Some(wire::MessageBody::VoteRequest(vote))).to_string()
     };
     assert_eq!(with(None).to_string(), "Message without a known body");
@@ -408,9 +704,28 @@ fn invalid_answers_are_refused_in_words() {
     assert_eq!(vote(4, 1, 0), "VoteRequest without a known kind");
     assert_eq!(vote(1, 0, 0), "VoteRequest of term 0");
     assert_eq!(vote(1, 1, 1), "position 0@1 is of term 0 or index 0, not both");
-    let none = wire::AppendEntriesResponse { term: 1, round: 1, outcome: None };
+    let none = rpc::AppendEntriesResponse { term: 1, ..Default::default() };
     let none = with(Some(wire::MessageBody::AppendEntriesResponse(none)));
     assert_eq!(none.to_string(), "AppendEntriesResponse without a known outcome");
+    let install = |index| rpc::InstallSnapshotResponse {
+        last_included_term: index,
+        last_included_index: index,
+        ..Default::default()
+    };
+    let none = with(Some(wire::MessageBody::InstallSnapshotResponse(install(1))));
+    assert_eq!(none.to_string(), "InstallSnapshotResponse without a known outcome");
+    let outcome = Some(rpc::InstallOutcome::Installed(rpc::Installed {}));
+    let of_nothing = rpc::InstallSnapshotResponse { outcome, ..install(0) };
+    let of_nothing = with(Some(wire::MessageBody::InstallSnapshotResponse(of_nothing)));
+    let words = "InstallSnapshotResponse of a snapshot without a last entry";
+    assert_eq!(of_nothing.to_string(), words);
+    let no_term = with(Some(wire::MessageBody::TimeoutNowRequest(Default::default())));
+    assert_eq!(no_term.to_string(), "TimeoutNowRequest of term 0");
+    let no_term = with(Some(wire::MessageBody::ReadIndexRequest(Default::default())));
+    assert_eq!(no_term.to_string(), "ReadIndexRequest of term 0");
+    let read = rpc::ReadIndexRequest { term: 1, consistency: 3, ..Default::default() };
+    let read = with(Some(wire::MessageBody::ReadIndexRequest(read)));
+    assert_eq!(read.to_string(), "ReadIndexRequest without a known consistency");
     let none = decode_response(Bytes::new()).unwrap_err();
     assert_eq!(none.to_string(), "Response without a known result");
     let strange =

@@ -27,6 +27,7 @@ fn frame_type() -> impl Strategy<Value = FrameType> {
         FrameType::Messages,
         FrameType::Request,
         FrameType::Response,
+        FrameType::KeepAlive,
     ])
 }
 
@@ -52,7 +53,7 @@ fn what_is_not_a_frame_is_refused_in_words() {
     assert_eq!(request.to_string(), "not a frame: it starts with [47, 45]");
     assert_eq!(with(2, 2), "frame version 2, only 1 is known");
     assert_eq!(with(3, 0), "unknown frame type 0");
-    assert_eq!(with(3, 6), "unknown frame type 6");
+    assert_eq!(with(3, 7), "unknown frame type 7");
     assert_eq!(with(5, 0x10), "frame of 4097 bytes is over the limit of 4096");
     assert!(with(3, 2).contains("checksum"), "the type is under the checksum");
     assert!(with(12, 0).contains("checksum"));

@@ -5,95 +5,22 @@ mod common;
 use std::time::Duration;
 
 use actix_raft_core::types::{GroupId, NodeId};
-use actix_raft_net::codec::{encode_messages, encode_request};
+use actix_raft_net::codec::encode_request;
 use actix_raft_net::config::{MAX_CLUSTER_ID_BYTES, TransportConfig};
 use actix_raft_net::frame::{Frame, FrameCodec, FrameType, begin_frame, finish_frame};
 use actix_raft_net::handshake::HANDSHAKE_BYTES;
 use actix_raft_net::request::RequestError;
 use actix_raft_net::transport::{BindError, Transport};
-use actix_raft_net::wire::{Accepted, Hello, HelloOutcome, HelloReply, Refused, RefusedReason};
+use actix_raft_net::wire::{
+    Accepted, Hello, HelloOutcome, HelloReply, Lane, Refused, RefusedReason,
+};
 use bytes::{BufMut, Bytes, BytesMut};
+use common::raw::{LIMIT, Raw, greeted, hello, messages};
 use common::{Arrived, Recorder, config, guarded, node, numbered, round_of};
 use prost::Message as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::codec::{Decoder, Encoder};
-
-const LIMIT: usize = 16 * 1024 * 1024;
-
-/// The other end of a connection, without manners.
-struct Raw {
-    stream: TcpStream,
-    buffer: BytesMut,
-}
-
-impl Raw {
-    fn new(stream: TcpStream) -> Raw {
-        Raw { stream, buffer: BytesMut::new() }
-    }
-
-    async fn dial(address: &str) -> Raw {
-        Raw::new(TcpStream::connect(address).await.unwrap())
-    }
-
-    async fn write(&mut self, bytes: &[u8]) {
-        // Fails if it was closed already, which the test then sees by reading.
-        let _ = guarded(self.stream.write_all(bytes)).await;
-    }
-
-    async fn write_frame(&mut self, frame_type: FrameType, message: &impl prost::Message) {
-        let mut bytes = BytesMut::new();
-        let body = Bytes::from(message.encode_to_vec());
-        FrameCodec::new(LIMIT).encode(Frame { frame_type, body }, &mut bytes).unwrap();
-        self.write(&bytes).await;
-    }
-
-    /// The next frame; none if the connection was closed.
-    async fn read(&mut self) -> Option<Frame> {
-        loop {
-            if let Some(frame) = FrameCodec::new(LIMIT).decode(&mut self.buffer).unwrap() {
-                return Some(frame);
-            }
-            match guarded(self.stream.read_buf(&mut self.buffer)).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    async fn greet(&mut self, hello: &Hello) -> HelloReply {
-        self.write_frame(FrameType::Hello, hello).await;
-        let frame = self.read().await.expect("a reply");
-        assert_eq!(frame.frame_type, FrameType::HelloReply);
-        HelloReply::decode(frame.body).unwrap()
-    }
-}
-
-fn hello() -> Hello {
-    Hello {
-        version: 1,
-        oldest_version: 1,
-        cluster: "test".to_owned(),
-        from: 1,
-        to: 2,
-        groups: vec![3, 7],
-        address: None,
-    }
-}
-
-async fn greeted(address: &str) -> Raw {
-    let mut raw = Raw::dial(address).await;
-    let reply = raw.greet(&hello()).await;
-    assert!(matches!(reply.outcome, Some(HelloOutcome::Accepted(_))), "{reply:?}");
-    raw
-}
-
-fn messages(messages: &[actix_raft_core::message::Message]) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    assert_eq!(encode_messages(messages, LIMIT, &mut bytes), []);
-    bytes
-}
+use tokio_util::codec::Encoder;
 
 #[tokio::test]
 async fn a_newer_dialer_that_still_speaks_our_version_is_accepted() {
@@ -101,7 +28,7 @@ async fn a_newer_dialer_that_still_speaks_our_version_is_accepted() {
     let mut raw = Raw::dial(&address).await;
     let reply = raw.greet(&Hello { version: 9, ..hello() }).await;
     let outcome = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
-    assert_eq!(reply, HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome });
+    assert_eq!(reply, HelloReply { version: 2, cluster: "test".to_owned(), node: 2, outcome });
     raw.write(&messages(&[numbered(1, 2, 5)])).await;
     assert_eq!(arrivals.message().await, [numbered(1, 2, 5)]);
 }
@@ -112,35 +39,44 @@ async fn wrong_greetings_are_refused_in_words_and_closed() {
     let text = str::to_owned;
     let cases = [
         (
-            Hello { version: 9, oldest_version: 2, ..hello() },
+            Hello { version: 9, oldest_version: 3, ..hello() },
             RefusedReason::Version,
-            text("it speaks protocol versions 2 to 9, node 2 1 to 1"),
+            text("node 1 speaks protocol versions 3 to 9, node 2 2 to 2"),
         ),
         (
             Hello { version: 0, oldest_version: 0, ..hello() },
             RefusedReason::Version,
-            text("it speaks protocol versions 0 to 0, node 2 1 to 1"),
+            text("node 1 speaks protocol versions 0 to 0, node 2 2 to 2"),
         ),
         (
             Hello { cluster: text("other"), ..hello() },
             RefusedReason::Cluster,
-            text(r#"it is of cluster "other", node 2 of "test""#),
+            text(r#"node 1 is of cluster "other", node 2 of cluster "test""#),
         ),
         (
             Hello { cluster: "\n".repeat(4000), ..hello() },
             RefusedReason::Cluster,
-            format!(r#"it is of cluster "{}", node 2 of "test""#, "\\n".repeat(64)),
+            format!(r#"node 1 is of cluster "{}", node 2 of cluster "test""#, "\\n".repeat(64)),
         ),
-        (Hello { to: 3, ..hello() }, RefusedReason::NotMe, text("it wants node 3, this is 2")),
+        (
+            Hello { to: 3, ..hello() },
+            RefusedReason::NotMe,
+            text("node 1 looks for node 3 at an address of node 2"),
+        ),
         (
             Hello { from: 2, ..hello() },
             RefusedReason::SameNode,
-            text("it calls itself node 2, as this one"),
+            text("both call themselves node 2"),
         ),
         (
             Hello { groups: vec![3], ..hello() },
             RefusedReason::Group,
-            text("it does not speak for group 7, as node 2 does"),
+            text("node 1 does not speak for group 7, as node 2 does"),
+        ),
+        (
+            Hello { lane: 3, ..hello() },
+            RefusedReason::Lane,
+            text("node 1 wants lane 3, which node 2 lacks"),
         ),
     ];
     for (hello, reason, detail) in cases {
@@ -215,12 +151,12 @@ async fn what_no_peer_may_say_closes_its_connection_and_changes_nothing() {
         ("a request of another group", request),
     ];
     for (what, bytes) in bad {
-        let mut raw = greeted(&address).await;
+        let mut raw = greeted(&address, Lane::Main).await;
         raw.write(&bytes).await;
         assert_eq!(raw.read().await, None, "{what}");
     }
     assert!(arrivals.is_empty());
-    let mut raw = greeted(&address).await;
+    let mut raw = greeted(&address, Lane::Main).await;
     raw.write(&messages(&[good()])).await;
     assert_eq!(arrivals.message().await, [good()]);
 }
@@ -228,10 +164,10 @@ async fn what_no_peer_may_say_closes_its_connection_and_changes_nothing() {
 #[tokio::test]
 async fn a_newer_connection_of_a_node_ends_its_older_one() {
     let (_two, mut arrivals, address) = node(config(2)).await;
-    let mut older = greeted(&address).await;
+    let mut older = greeted(&address, Lane::Main).await;
     older.write(&messages(&[numbered(1, 2, 1)])).await;
     assert_eq!(round_of(&arrivals.message().await[0]), 1);
-    let mut newer = greeted(&address).await;
+    let mut newer = greeted(&address, Lane::Main).await;
     assert_eq!(older.read().await, None);
     newer.write(&messages(&[numbered(1, 2, 2)])).await;
     assert_eq!(round_of(&arrivals.message().await[0]), 2);
@@ -286,7 +222,7 @@ fn reply(reply: &HelloReply) -> Bytes {
 #[tokio::test]
 async fn the_dialer_refuses_wrong_replies_in_words() {
     let accepted = Some(HelloOutcome::Accepted(Accepted { groups: vec![7] }));
-    let good = HelloReply { version: 1, cluster: "test".to_owned(), node: 2, outcome: accepted };
+    let good = HelloReply { version: 2, cluster: "test".to_owned(), node: 2, outcome: accepted };
     let refused = Refused { reason: 99, detail: "go\naway".to_owned() };
     let refused = Some(HelloOutcome::Refused(refused));
     let other = "other".to_owned();
@@ -295,7 +231,7 @@ async fn the_dialer_refuses_wrong_replies_in_words() {
         (reply(&HelloReply { outcome: refused, ..good.clone() }), r#"(Unspecified): "go\naway""#),
         (reply(&HelloReply { node: 3, ..good.clone() }), r#"node 3 of cluster "test", not 2"#),
         (reply(&HelloReply { cluster: other, ..good.clone() }), r#"node 2 of cluster "other""#),
-        (reply(&HelloReply { version: 2, ..good.clone() }), "protocol version 2"),
+        (reply(&HelloReply { version: 3, ..good.clone() }), "protocol version 3"),
         (reply(&HelloReply { outcome: none, ..good.clone() }), "groups []"),
         (reply(&HelloReply { outcome: None, ..good }), "without a known outcome"),
         (messages(&[numbered(2, 1, 1)]).freeze(), "type Messages has no place here"),
@@ -310,7 +246,7 @@ async fn the_dialer_refuses_wrong_replies_in_words() {
 #[tokio::test(start_paused = true)]
 async fn the_dialer_gives_up_on_silence() {
     let reason = refused_by(Bytes::new()).await;
-    assert!(reason.contains("no handshake within 5s"), "{reason}");
+    assert!(reason.contains("no handshake within 3s"), "{reason}");
 }
 
 #[tokio::test]
@@ -320,7 +256,7 @@ async fn two_clusters_refuse_each_other() {
     let (_two, _arrivals, address) = node(other).await;
     let (one, _arrivals, _) = node(config(1)).await;
     let error = guarded(one.request(NodeId(2), &address, Bytes::new())).await.unwrap_err();
-    let words = r#"it is of cluster \"test\", node 2 of"#;
+    let words = r#"node 1 is of cluster \"test\", node 2 of cluster"#;
     assert!(error.to_string().contains(words), "{error}");
 }
 
@@ -334,6 +270,8 @@ async fn settings_out_of_range_are_refused_in_words() {
     assert!(words(empty).await.contains("a cluster id of 0 bytes"));
     let small = TransportConfig { max_frame_bytes: 4095, ..config(1) };
     assert!(words(small).await.contains("max_frame_bytes of 4095"));
+    let short = TransportConfig { link_timeout: Duration::from_millis(999), ..config(1) };
+    assert!(words(short).await.contains("link_timeout of 999ms, it takes at least 1s"));
     let zero = TransportConfig { queue_messages: 0, ..config(1) };
     assert!(words(zero).await.contains("queue_messages is 0"));
     let (two, _arrivals, _) = node(config(2)).await;

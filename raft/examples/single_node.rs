@@ -1,8 +1,11 @@
 //! One node that keeps its data on disk: run it twice with the same directory, and it goes on
 //! where it stopped.
 
+use std::convert::Infallible;
+use std::io::{self, Read};
+
 use actix::Actor;
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::durable::DurableStorage;
 use actix_raft::messages::{ClientError, Index, NodeId};
 use actix_raft::raft::{Raft, RaftOptions};
@@ -16,6 +19,7 @@ struct Greetings(u64);
 impl Application for Greetings {
     type Command = String;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(greeting: String) -> Bytes {
         greeting.into()
@@ -30,6 +34,18 @@ impl StateMachine for Greetings {
     fn apply(&mut self, _: Index, _greeting: String) -> u64 {
         self.0 += 1;
         self.0
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let count = self.0;
+        Some(Box::new(move |to| to.write_all(&count.to_le_bytes())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut count = [0; 8];
+        from.read_exact(&mut count)?;
+        self.0 = u64::from_le_bytes(count);
+        Ok(())
     }
 }
 

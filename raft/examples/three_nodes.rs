@@ -1,9 +1,11 @@
 //! Three nodes in one process replicate a counter; one is cut off, and the others go on.
 
+use std::convert::Infallible;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use actix::Actor;
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::client::Client;
 use actix_raft::messages::{Address, ClientError, Index, NodeId};
 use actix_raft::raft::{Raft, RaftOptions};
@@ -17,6 +19,7 @@ struct Counter(u64);
 impl Application for Counter {
     type Command = u64;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(addend: u64) -> Bytes {
         Bytes::copy_from_slice(&addend.to_le_bytes())
@@ -31,6 +34,18 @@ impl StateMachine for Counter {
     fn apply(&mut self, _: Index, addend: u64) -> u64 {
         self.0 += addend;
         self.0
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let count = self.0;
+        Some(Box::new(move |to| to.write_all(&count.to_le_bytes())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut count = [0; 8];
+        from.read_exact(&mut count)?;
+        self.0 = u64::from_le_bytes(count);
+        Ok(())
     }
 }
 

@@ -175,13 +175,12 @@ pub(crate) fn survives(seed: u64) -> Survives {
 /// What an opened log holds, read back to the last byte.
 pub(crate) fn read_back(wal: &Wal) -> Result<Image, String> {
     let state = wal.state();
-    let mut image =
-        Image { hard_state: state.hard_state, base: state.base.clone(), entries: Vec::new() };
-    let last = state.last_log.index;
-    while (image.entries.len() as u64) < last.0 {
-        let first = Index(image.entries.len() as u64 + 1);
-        let read = wal.reader().read(first, last, READ_BYTES).map_err(|error| error.to_string())?;
-        image.entries.extend(read.into_iter().map(|mut entry| {
+    let (mut next, last) = (state.base.last_included.index.next(), state.last_log.index);
+    let mut entries = Vec::new();
+    while next <= last {
+        let read = wal.reader().read(next, last, READ_BYTES).map_err(|error| error.to_string())?;
+        next = Index(next.0 + read.len() as u64);
+        entries.extend(read.into_iter().map(|mut entry| {
             // A slice of what was read would keep all of that in memory.
             if let actix_raft_core::entry::EntryPayload::Normal(command) = &mut entry.payload {
                 *command = Bytes::copy_from_slice(command);
@@ -189,6 +188,7 @@ pub(crate) fn read_back(wal: &Wal) -> Result<Image, String> {
             entry
         }));
     }
+    let image = Image::new(state.hard_state, state.base.clone(), entries);
     match image.stored() == *state {
         true => Ok(image),
         false => Err(format!("opening says {state:?}, and there is {:?}", image.stored())),

@@ -223,10 +223,12 @@ impl Bounds {
         let membership = Membership::new(ids.clone(), members);
         let membership = Arc::new(membership.expect("there is a voter, and all are members"));
         let latest = self.logs.iter().flatten().copied().max().unwrap_or(0);
-        let image = |place: usize| Image {
-            hard_state: HardState { current_term: Term(latest), voted_for: None },
-            base: Base { membership: Some(Arc::clone(&membership)), ..Base::default() },
-            entries: self.logs.get(place).map_or(Vec::new(), |terms| entries(&membership, terms)),
+        let hard_state = HardState { current_term: Term(latest), voted_for: None, trusted: true };
+        let first = Some((Index::ZERO, Arc::clone(&membership)));
+        let base = Base { membership: first, ..Base::default() };
+        let image = |place: usize| {
+            let terms = self.logs.get(place).map_or(&[][..], Vec::as_slice);
+            Image::new(hard_state, base.clone(), entries(&membership, terms))
         };
         (0..self.nodes).map(image).collect()
     }

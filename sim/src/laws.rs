@@ -7,6 +7,7 @@
 //! | file | laws of |
 //! | --- | --- |
 //! | here | terms, votes, the order in which all are checked |
+//! | `laws/quorums.rs` | what a majority is |
 //! | `laws/roles.rs` | who leads |
 //! | `laws/logs.rs` | what is stored |
 //! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
@@ -26,19 +27,22 @@ mod conflicts;
 mod heard;
 mod logs;
 mod memory;
+pub(crate) mod quorums;
 mod roles;
 mod sent;
 mod timers;
 mod unmoved;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::Event;
+use actix_raft_core::membership::Membership;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
 
@@ -110,8 +114,10 @@ impl Step<'_> {
 
 /// The laws, and what they remember.
 pub(crate) struct Laws {
-    config: Config,
-    voters: BTreeSet<NodeId>,
+    /// The settings of each server.
+    configs: Vec<Config>,
+    /// The configurations in force at the server in the course of the present step.
+    in_force: Vec<Arc<Membership>>,
     /// How many steps there were.
     steps: u64,
     leaders: BTreeMap<Term, NodeId>,
@@ -133,10 +139,10 @@ pub(crate) struct Laws {
 }
 
 impl Laws {
-    pub(crate) fn new(config: Config, voters: BTreeSet<NodeId>, nodes: usize) -> Laws {
+    pub(crate) fn new(config: &Config, nodes: usize) -> Laws {
         Laws {
-            config,
-            voters,
+            configs: vec![config.clone(); nodes],
+            in_force: Vec::new(),
             steps: 0,
             leaders: BTreeMap::new(),
             leader_logs: BTreeMap::new(),
@@ -168,7 +174,7 @@ impl Laws {
 
     /// A server's term and vote are on its disk.
     pub(crate) fn is_durable(&mut self, shadow: &Shadow) -> Result<(), Broken> {
-        let HardState { current_term, voted_for } = shadow.durable.hard_state;
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
         match voted_for {
             Some(voted_for) => self.votes_for(shadow.id, current_term, voted_for),
             None => Ok(()),
@@ -185,8 +191,8 @@ impl Laws {
         Ok(())
     }
 
-    fn is_majority(&self, holds: impl Fn(NodeId) -> bool) -> bool {
-        self.voters.iter().filter(|id| holds(**id)).count() * 2 > self.voters.len()
+    fn config(&self, step: &Step<'_>) -> &Config {
+        &self.configs[step.at]
     }
 
     /// Checks a step; the shadow of the server is brought up to date.
@@ -197,6 +203,8 @@ impl Laws {
         coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         self.steps += 1;
+        self.in_force.clear();
+        self.in_force(step.at, &shadows[step.at]);
         self.take_in(step, &shadows[step.at]);
         self.monotonic(step)?;
         if let [event] = step.events {
@@ -204,12 +212,16 @@ impl Laws {
         }
         for effect in step.effects {
             if let Effect::Save { save, .. } = effect {
-                for run in &save.entries {
-                    self.stored(step, run, &mut shadows[step.at], coverage)?;
+                let shadow = &mut shadows[step.at];
+                shadow.live.hard_state = save.hard_state.unwrap_or(shadow.live.hard_state);
+                if let Some(base) = &save.base {
+                    self.begins_after(step, base, shadow)?;
+                    self.in_force(step.at, shadow);
                 }
-                let live = &mut shadows[step.at].live;
-                live.hard_state = save.hard_state.unwrap_or(live.hard_state);
-                live.base = save.base.clone().unwrap_or_else(|| live.base.clone());
+                for run in &save.entries {
+                    self.stored(step, run, shadow, coverage)?;
+                    self.in_force(step.at, shadow);
+                }
             }
         }
         self.same_as_core(step, &shadows[step.at])?;
@@ -233,10 +245,18 @@ impl Laws {
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
                 Effect::LeadershipLost => self.left_office(step, coverage)?,
                 Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
-                Effect::ReadRefused { id, leader } => {
-                    self.names_leader(step, *leader)?;
-                    self.read_refused(step, *id)?;
+                Effect::ReadRefused { id, error } => {
+                    self.read_refused(step, *id, *error)?;
                 }
+                Effect::BuildSnapshot { .. }
+                | Effect::ReadSnapshot { .. }
+                | Effect::StoreSnapshotChunk { .. }
+                | Effect::InstallSnapshot { .. }
+                | Effect::MembersChanged { .. }
+                | Effect::Transferred { .. }
+                | Effect::ElectionTriggered { .. }
+                | Effect::SnapshotTaken { .. }
+                | Effect::LogPurged { .. } => {}
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
@@ -255,7 +275,7 @@ impl Laws {
     fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
-                Event::Read { id } => {
+                Event::Read { id, .. } => {
                     let committed = Index(self.committed.len() as u64);
                     let asked = Asked { committed, step: self.steps };
                     self.lives[step.at].reads.insert(*id, asked);
@@ -279,8 +299,20 @@ impl Laws {
                     let in_flight = self.lives[step.at].in_flight.values_mut();
                     in_flight.for_each(|in_flight| in_flight.chances += 1);
                 }
-                Event::Initialize { .. } => self.forms(step, shadow),
-                Event::Propose { .. } | Event::Applied { .. } => {}
+                Event::Initialize { membership } => self.forms(step, membership, shadow),
+                Event::Propose { .. }
+                | Event::Applied { .. }
+                | Event::ChangeMembers { .. }
+                | Event::TransferLeadership { .. }
+                | Event::TriggerElection { .. }
+                | Event::TriggerSnapshot { .. }
+                | Event::PurgeLog { .. }
+                | Event::Configure(_)
+                | Event::SnapshotBuilt { .. }
+                | Event::SnapshotRead { .. }
+                | Event::SnapshotChunkStored { .. }
+                | Event::SnapshotInstalled { .. }
+                | Event::DiskSpace { .. } => {}
             }
         }
     }

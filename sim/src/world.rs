@@ -161,7 +161,7 @@ impl<W: Workload> World<W> {
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             busy: true,
             history: Vec::new(),
-            laws: Laws::new(plan.config.clone(), voters.collect(), plan.nodes),
+            laws: Laws::new(&plan.config, plan.nodes),
             coverage: Coverage::default(),
             counts: Counts::default(),
             active: BTreeMap::new(),

@@ -2,12 +2,14 @@
 //! gives its vote (§5.2, §5.4.1).
 
 use super::{Raft, Role};
+use crate::candidate::Vote;
 use crate::follower;
 use crate::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
     VoteRefusal, VoteRequest, VoteResponse,
 };
 use crate::mutants::{Mutant, is_planted};
+use crate::receiving;
 use crate::types::{LogPosition, NodeId};
 
 /// How far another server's term may be ahead of one's own: a thousand elections a second would
@@ -30,7 +32,7 @@ impl Raft {
             return self.node.violation(from, what);
         }
         if let MessageBody::VoteRequest(request) = &body
-            && self.hears_leader()
+            && (self.hears_leader() || self.node.keeps_promise())
             && self.leader() != Some(from)
             && request.kind != VoteKind::Transfer
         {
@@ -88,6 +90,11 @@ impl Raft {
             {
                 follower::contradiction(&self.node, request)
             }
+            MessageBody::InstallSnapshotRequest(request)
+                if request.term >= self.node.current_term() =>
+            {
+                receiving::contradiction(&self.node, &request.snapshot)
+            }
             _ => None,
         }
     }
@@ -106,7 +113,7 @@ impl Raft {
     /// "If a server receives a RequestVote request within the minimum election timeout of hearing
     /// from a current leader, it does not update its term or grant its vote" (diss. §4.2.3). A
     /// leader hears itself.
-    fn hears_leader(&self) -> bool {
+    pub(super) fn hears_leader(&self) -> bool {
         self.node.config.check_quorum
             && !is_planted(Mutant::VoteWhileLed)
             && match &self.role {
@@ -118,7 +125,7 @@ impl Raft {
 
     fn refuse_while_led(&mut self, from: NodeId, request: &VoteRequest) {
         match request.kind {
-            VoteKind::PreVote => self.answer_vote(from, request, false),
+            VoteKind::PreVote => self.answer_vote(from, request, Err(VoteRefusal::HearsLeader)),
             // The candidate will learn of the leader from the leader.
             VoteKind::Vote | VoteKind::Transfer => {}
         }
@@ -128,22 +135,33 @@ impl Raft {
         if request.term < self.node.current_term() {
             return self.refuse_stale_leader(from, request);
         }
-        match &mut self.role {
-            Role::Follower(_) => {}
-            Role::PreCandidate(_) | Role::Candidate(_)
-                if is_planted(Mutant::CandidateIgnoresLeader) =>
-            {
-                return;
-            }
-            // "If the leader's term is at least as large as the candidate's current term, then the
-            // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
-            Role::PreCandidate(_) | Role::Candidate(_) => self.become_follower(Some(from)),
-            Role::Leader(_) => {
-                return self.node.violation(from, "a second leader in one term (§5.2)");
-            }
+        if !self.recognize_leader(from) {
+            return;
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.on_append_entries(&mut self.node, from, request);
+        }
+    }
+
+    /// A request came from the leader of the current term. Returns whether this server follows.
+    pub(super) fn recognize_leader(&mut self, from: NodeId) -> bool {
+        match &mut self.role {
+            Role::Follower(_) => true,
+            Role::PreCandidate(_) | Role::Candidate(_)
+                if is_planted(Mutant::CandidateIgnoresLeader) =>
+            {
+                false
+            }
+            // "If the leader's term is at least as large as the candidate's current term, then the
+            // candidate recognizes the leader as legitimate and returns to follower state" (§5.2).
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.become_follower(Some(from));
+                true
+            }
+            Role::Leader(_) => {
+                self.node.violation(from, "a second leader in one term (§5.2)");
+                false
+            }
         }
     }
 
@@ -154,6 +172,8 @@ impl Raft {
             term: self.node.current_term(),
             round: 0,
             disk: self.node.disk,
+            trusted: self.node.is_trusted(),
+            disk_is_full: self.node.disk_is_full,
             outcome: AppendOutcome::Conflict { prev_log_index, hint: LogPosition::ZERO },
         };
         self.node.promise(from, MessageBody::AppendEntriesResponse(response));
@@ -161,46 +181,59 @@ impl Raft {
 
     /// RequestVote RPC, receiver implementation (Figure 2).
     fn on_vote_request(&mut self, from: NodeId, request: &VoteRequest) {
-        let current_term = self.node.current_term();
-        let voted_for = self.node.voted_for();
-        let free = match request.kind {
-            VoteKind::PreVote if request.term > current_term => true,
-            _ if request.term < current_term => false,
-            // "If votedFor is null or candidateId": first come, first served.
-            VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => {
-                voted_for == Some(from)
-                    || (voted_for.is_none() && self.leader().is_none())
-                    || (voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm))
-            }
-        };
-        // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
-        let last_log = self.node.log.last();
-        let up_to_date = request.last_log >= last_log
-            || is_planted(Mutant::VoteWithoutLogCheck)
-            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
-        let granted = free && up_to_date;
-        if granted && request.kind != VoteKind::PreVote {
+        let vote = self.vote(from, request);
+        if vote.is_ok() && request.kind != VoteKind::PreVote {
             self.node.vote_for(from);
             match &mut self.role {
                 Role::Follower(follower) => {
                     // A granted vote is a reason to wait (Figure 2), for those who could stand.
-                    follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
+                    follower.deadline = self.node.patience();
                 }
                 Role::PreCandidate(_) => self.become_follower(None),
                 Role::Candidate(_) | Role::Leader(_) => {}
             }
         }
-        self.answer_vote(from, request, granted);
+        self.answer_vote(from, request, vote);
     }
 
-    fn answer_vote(&mut self, to: NodeId, request: &VoteRequest, vote_granted: bool) {
+    /// Whether this server gives its vote, or would, and why not.
+    fn vote(&self, from: NodeId, request: &VoteRequest) -> Vote {
+        let current_term = self.node.current_term();
+        let voted_for = self.node.voted_for();
+        if request.term < current_term {
+            return Err(VoteRefusal::StaleTerm);
+        }
+        if !self.node.may_vote(request.last_log, request.disk) {
+            return Err(VoteRefusal::Untrusted);
+        }
+        let is_of_next_term = request.kind == VoteKind::PreVote && request.term > current_term;
+        // "If votedFor is null or candidateId": first come, first served.
+        if !is_of_next_term && voted_for != Some(from) {
+            let twice = voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm);
+            if voted_for.is_some() && !twice {
+                return Err(VoteRefusal::AlreadyVoted);
+            }
+            if self.leader().is_some() && !twice {
+                return Err(VoteRefusal::HearsLeader);
+            }
+        }
+        // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
+        let last_log = self.node.log.last();
+        let up_to_date = request.last_log >= last_log
+            || is_planted(Mutant::VoteWithoutLogCheck)
+            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
+        if up_to_date { Ok(()) } else { Err(VoteRefusal::LogBehind) }
+    }
+
+    fn answer_vote(&mut self, to: NodeId, request: &VoteRequest, vote: Vote) {
+        let vote_granted = vote.is_ok();
         let term = match request.kind {
             VoteKind::PreVote if vote_granted => request.term,
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => self.node.current_term(),
         };
         let VoteRequest { kind, round, .. } = *request;
-        let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
-        let response = VoteResponse { term, kind, round, vote_granted, refusal };
+        let (disk, refusal) = (self.node.disk, vote.err());
+        let response = VoteResponse { term, kind, round, disk, vote_granted, refusal };
         if is_planted(Mutant::VoteAnsweredBeforeSave) {
             return self.node.send(to, MessageBody::VoteResponse(response));
         }

@@ -1,45 +1,48 @@
-//! Snapshots: taking them, purging the log, and sending them to followers (§7).
+//! Snapshots: taking them, purging the log, and sending them to followers (§7). What a follower
+//! does with one is in `installing.rs`.
 
-use super::Raft;
-use crate::admin::{PurgeError, RequestId, SnapshotError};
-use crate::effect::Effect;
-use crate::message::{InstallSnapshotRequest, InstallSnapshotResponse};
+use super::{Raft, Role};
+use crate::admin::RequestId;
+use crate::message::InstallSnapshotResponse;
 use crate::snapshot::{Snapshot, SnapshotChunk};
 use crate::types::{Index, LogPosition, NodeId};
 
 impl Raft {
     pub(super) fn on_trigger_snapshot(&mut self, id: RequestId) {
-        let result = Err(SnapshotError::Unsupported);
-        self.node.effect(Effect::SnapshotTaken { id, result });
+        self.node.trigger_snapshot(id);
     }
 
-    pub(super) fn on_purge_log(&mut self, id: RequestId, _until: Option<Index>) {
-        let result = Err(PurgeError::NotInSnapshot(Index::ZERO));
-        self.node.effect(Effect::LogPurged { id, result });
+    pub(super) fn on_purge_log(&mut self, id: RequestId, until: Option<Index>) {
+        self.node.purge_log(id, until);
     }
 
-    pub(super) fn on_snapshot_built(&mut self, _snapshot: Option<Snapshot>) {}
+    pub(super) fn on_snapshot_built(&mut self, snapshot: Option<Snapshot>) {
+        self.node.on_built(snapshot);
+    }
 
     pub(super) fn on_snapshot_read(
         &mut self,
-        _to: NodeId,
-        _last_included: LogPosition,
-        _chunk: Option<SnapshotChunk>,
+        to: NodeId,
+        last_included: LogPosition,
+        chunk: Option<SnapshotChunk>,
     ) {
-    }
-
-    pub(super) fn on_snapshot_chunk_stored(&mut self, _last_included: LogPosition, _received: u64) {
-    }
-
-    pub(super) fn on_snapshot_installed(&mut self, _last_included: LogPosition, _installed: bool) {}
-
-    pub(super) fn on_install_snapshot(&mut self, _from: NodeId, _request: &InstallSnapshotRequest) {
+        if chunk.is_none() {
+            self.node.lose_snapshot(last_included);
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_snapshot_read(&mut self.node, to, last_included, chunk);
+        }
     }
 
     pub(super) fn on_install_snapshot_response(
         &mut self,
-        _from: NodeId,
-        _response: &InstallSnapshotResponse,
+        from: NodeId,
+        response: &InstallSnapshotResponse,
     ) {
+        if let Role::Leader(leader) = &mut self.role
+            && response.term == self.node.current_term()
+        {
+            leader.on_install_snapshot_response(&mut self.node, from, response);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The sentences of the Raft paper, each as a test: §5.1 to §5.4, §8, and what the dissertation
-//! adds about pre-votes, check-quorum and reads.
+//! The sentences of the Raft paper, each as a test: §5.1 to §5.4, §6, §8, and what the dissertation
+//! adds about pre-votes, check-quorum, reads, leases and handing over.
 //!
 //! A test's name is the behaviour; its comment names the section and the number in our list of
 //! behaviours ("B 4").
@@ -9,15 +9,27 @@ mod support;
 
 mod catching_up;
 mod commitment;
+mod disk_chaos;
 mod election;
 mod flow;
+mod follower_reads;
 mod formation;
 mod hostile;
+mod joint;
 mod leadership;
+mod leases;
+mod membership;
+mod membership_chaos;
+mod membership_hostile;
+mod membership_snapshots;
 mod pre_vote;
+mod priorities;
 mod reads;
+mod reads_chaos;
+mod removal;
 mod replication;
 mod restart;
 mod terms;
 mod trace;
+mod transfer;
 mod votes;

@@ -197,16 +197,6 @@ fn a_deposed_leader_that_does_not_know_it_answers_no_read() {
     assert!(!cluster.is_ready(1, read) && cluster.is_refused(1, read));
 }
 
-/// B 54: who does not lead says who does.
-#[test]
-fn only_the_leader_answers_reads_and_the_others_name_it() {
-    let mut cluster = leader_of_three();
-    let read = cluster.read(2);
-    let refused =
-        Effect::ReadRefused { id: read, error: ReadError::NotLeader { leader: Some(NodeId(1)) } };
-    assert!(cluster.said(2).contains(&refused));
-}
-
 /// B 54
 #[test]
 fn a_single_voter_answers_reads_at_once() {

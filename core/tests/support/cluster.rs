@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use actix_raft_core::admin::{ChangeAnswer, ChangeError, Changed, MemberChange, RequestId};
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::{Effect, ProposeError};
 use actix_raft_core::event::{Consistency, Event, ProposalId, ReadId};
@@ -11,7 +12,7 @@ use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{GroupId, Index, NodeId, Time};
 
-use crate::support::disk::Image;
+use crate::support::disk::{Disk, Image};
 use crate::support::server::Server;
 use crate::support::words::{HEARTBEAT, T, voters};
 
@@ -65,6 +66,19 @@ impl Cluster {
             cuts: BTreeSet::new(),
             ids: 0,
         }
+    }
+
+    /// Adds a server that was told of no cluster. Returns its id.
+    pub fn add_pristine(&mut self) -> u64 {
+        self.add_pristine_with(|_| {})
+    }
+
+    pub fn add_pristine_with(&mut self, tweak: impl Fn(&mut Config)) -> u64 {
+        let id = self.servers.len() as u64 + 1;
+        let mut config = config(id);
+        tweak(&mut config);
+        self.servers.push(Server::start(NodeId(id), config, Image::default(), self.now));
+        id
     }
 
     pub fn server(&mut self, id: u64) -> &mut Server {
@@ -192,6 +206,24 @@ impl Cluster {
         self.server(id).crash();
     }
 
+    /// The server loses its disk, and comes back on a new one.
+    pub fn wipe(&mut self, id: u64, disk: u64) {
+        self.crash(id);
+        self.server(id).disk = Disk::new(Image::empty(disk));
+        self.restart(id);
+    }
+
+    /// Servers with one entry, on disks that they are trusted on; those ids are ten times those of the servers.
+    pub fn on_disks(count: u64) -> Cluster {
+        Cluster::on_disks_with(count, |_| {})
+    }
+
+    pub fn on_disks_with(count: u64, tweak: impl Fn(&mut Config)) -> Cluster {
+        let membership = voters(1..=count);
+        let image = |id| Image::of(&membership, 1, &[1]).on_disk(10 * id, true);
+        Cluster::from_images((1..=count).map(image).collect(), tweak)
+    }
+
     pub fn restart(&mut self, id: u64) {
         let now = self.now;
         self.server(id).restart(now);
@@ -271,6 +303,42 @@ impl Cluster {
         let refused =
             |effect: &Effect| matches!(effect, Effect::ReadRefused { id: this, .. } if *this == id);
         self.server(at).said.iter().any(refused)
+    }
+
+    /// Asks for a change of the members, to be answered when the final configuration is committed.
+    pub fn change(&mut self, at: u64, changes: &[MemberChange]) -> RequestId {
+        self.change_if(at, changes, None, ChangeAnswer::Final)
+    }
+
+    pub fn change_if(
+        &mut self,
+        at: u64,
+        changes: &[MemberChange],
+        expected: Option<u64>,
+        answer: ChangeAnswer,
+    ) -> RequestId {
+        self.ids += 1;
+        let (id, changes) = (RequestId(self.ids), changes.to_vec());
+        let expected = expected.map(Index);
+        self.step(at, vec![Event::ChangeMembers { id, changes, expected, answer }]);
+        id
+    }
+
+    /// What became of a change, if it was answered.
+    pub fn changed(&mut self, at: u64, id: RequestId) -> Option<Result<Changed, ChangeError>> {
+        let mut answers = self.server(at).said.iter().filter_map(|effect| match effect {
+            Effect::MembersChanged { id: this, result } if *this == id => Some(result.clone()),
+            _ => None,
+        });
+        let answer = answers.next();
+        assert!(answers.next().is_none(), "a request is answered once");
+        answer
+    }
+
+    /// The configuration in force at a server, and the index from which it holds.
+    pub fn membership(&self, id: u64) -> (u64, Membership) {
+        let (index, members) = self.servers[id as usize - 1].membership().expect("it has one");
+        (index.0, Membership::clone(&members))
     }
 
     pub fn initialize(&mut self, id: u64, membership: &Membership) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_raft_core::admin::MemberChange;
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
@@ -17,9 +18,64 @@ pub const HEARTBEAT: Duration = Duration::from_millis(20);
 
 /// All of these members vote.
 pub fn voters(ids: impl IntoIterator<Item = u64>) -> Membership {
-    let ids: Vec<NodeId> = ids.into_iter().map(NodeId).collect();
-    let address = |id: &NodeId| (*id, Address::new(format!("server-{id}"), ""));
-    Membership::new(ids.clone(), ids.iter().map(address)).expect("there are voters")
+    members(ids, [])
+}
+
+/// The first of these members vote, the others don't.
+pub fn members(
+    voters: impl IntoIterator<Item = u64>,
+    non_voters: impl IntoIterator<Item = u64>,
+) -> Membership {
+    let voters: Vec<u64> = voters.into_iter().collect();
+    let all = voters.iter().copied().chain(non_voters);
+    let all = all.map(|id| (NodeId(id), home(id)));
+    Membership::new(voters.iter().copied().map(NodeId), all).expect("there are voters")
+}
+
+/// On the way from some voters to others, when both decide.
+pub fn joint(old: impl IntoIterator<Item = u64>, new: impl IntoIterator<Item = u64>) -> Membership {
+    let (old, goal) = (voters(old), voters(new));
+    let all = old.members().iter().chain(goal.members());
+    let all: Vec<_> = all.map(|(id, address)| (*id, address.clone())).collect();
+    let joint = Membership::joint(goal.voters().iter().copied(), Some(old.voters().clone()), all);
+    joint.and_then(|joint| joint.on_the_way_to(Arc::new(goal))).expect("there are voters")
+}
+
+/// On the way from some voters to others, when the new ones catch up.
+pub fn catching_up(
+    old: impl IntoIterator<Item = u64>,
+    new: impl IntoIterator<Item = u64>,
+) -> Membership {
+    let (old, goal) = (voters(old), voters(new));
+    let all = old.members().iter().chain(goal.members());
+    let all: Vec<_> = all.map(|(id, address)| (*id, address.clone())).collect();
+    let members = Membership::new(old.voters().iter().copied(), all);
+    members.and_then(|members| members.on_the_way_to(Arc::new(goal))).expect("there are voters")
+}
+
+/// Where a server is, unless a test says otherwise.
+pub fn home(id: u64) -> Address {
+    Address::new(format!("server-{id}"), "")
+}
+
+pub fn add_voter(id: u64) -> MemberChange {
+    MemberChange::AddVoter(NodeId(id), home(id))
+}
+
+pub fn add_non_voter(id: u64) -> MemberChange {
+    MemberChange::AddNonVoter(NodeId(id), home(id))
+}
+
+pub fn remove(id: u64) -> MemberChange {
+    MemberChange::Remove(NodeId(id))
+}
+
+pub fn promote(id: u64) -> MemberChange {
+    MemberChange::Promote(NodeId(id))
+}
+
+pub fn demote(id: u64) -> MemberChange {
+    MemberChange::Demote(NodeId(id))
 }
 
 /// An index and a term, as in "5@2".
@@ -76,12 +132,19 @@ pub fn conflict(term: u64, round: u64, prev_log_index: u64, hint: LogPosition) -
 }
 
 fn append_response(term: u64, round: u64, outcome: AppendOutcome) -> MessageBody {
-    let (term, disk) = (Term(term), DiskId::UNKNOWN);
-    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term, round, disk, outcome })
+    MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+        term: Term(term),
+        round,
+        disk: DiskId::UNKNOWN,
+        trusted: true,
+        disk_is_full: false,
+        outcome,
+    })
 }
 
 pub fn ask(kind: VoteKind, term: u64, last_log: LogPosition) -> MessageBody {
-    MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round: 77 })
+    let (term, disk) = (Term(term), DiskId::UNKNOWN);
+    MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round: 77, disk })
 }
 
 pub fn ask_vote(term: u64, last_log: LogPosition) -> MessageBody {
@@ -96,7 +159,8 @@ pub fn ask_pre_vote(term: u64, last_log: LogPosition) -> MessageBody {
 pub fn answer(request: &VoteRequest, vote_granted: bool) -> MessageBody {
     let VoteRequest { term, kind, round, .. } = *request;
     let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
-    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted, refusal })
+    let disk = DiskId::UNKNOWN;
+    MessageBody::VoteResponse(VoteResponse { term, kind, round, disk, vote_granted, refusal })
 }
 
 /// Whether this is a granted vote.

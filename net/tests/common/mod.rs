@@ -1,16 +1,23 @@
 //! What the tests share: an inbound side that records, and messages of every kind.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod pipes;
+pub mod raw;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
+use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, InstallOutcome,
+    InstallSnapshotRequest, InstallSnapshotResponse, Message, MessageBody, ReadIndexRequest,
+    ReadIndexResponse, TimeoutNowRequest, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
 };
-use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
+use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
+use actix_raft_core::stored::Base;
+use actix_raft_core::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 use actix_raft_net::config::TransportConfig;
 use actix_raft_net::inbound::{Inbound, Responder};
 use actix_raft_net::transport::Transport;
@@ -127,7 +134,8 @@ pub fn message(from: u64, to: u64, body: MessageBody) -> Message {
 /// A small message that can be told from others by its round.
 pub fn numbered(from: u64, to: u64, round: u64) -> Message {
     let last_log = LogPosition::new(2, 5);
-    let vote = VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round };
+    let vote =
+        VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round, disk: DiskId::UNKNOWN };
     message(from, to, MessageBody::VoteRequest(vote))
 }
 
@@ -137,6 +145,11 @@ pub fn round_of(message: &Message) -> u64 {
         MessageBody::AppendEntriesRequest(request) => request.round,
         MessageBody::AppendEntriesResponse(response) => response.round,
         MessageBody::VoteResponse(vote) => vote.round,
+        MessageBody::InstallSnapshotRequest(request) => request.round,
+        MessageBody::InstallSnapshotResponse(response) => response.round,
+        MessageBody::TimeoutNowRequest(_)
+        | MessageBody::ReadIndexRequest(_)
+        | MessageBody::ReadIndexResponse(_) => panic!("no round in {message:?}"),
     }
 }
 
@@ -153,15 +166,33 @@ pub fn carrying(from: u64, to: u64, round: u64, bytes: usize) -> Message {
         entries: Arc::new([entry]),
         leader_commit: Index::ZERO,
         round,
+        disk: DiskId::UNKNOWN,
     };
     message(from, to, MessageBody::AppendEntriesRequest(request))
+}
+
+/// A piece of a snapshot, with so many bytes.
+pub fn piece(from: u64, to: u64, round: u64, bytes: usize) -> Message {
+    let last_included = LogPosition::new(2, 6);
+    let size = bytes as u64 + 1000;
+    let members = [(NodeId(1), Address::default())];
+    let membership = Membership::new([NodeId(1)], members).unwrap();
+    let base = Base { last_included, membership: Some((Index(1), Arc::new(membership))) };
+    let snapshot = Snapshot { base, size, checksum: 9 };
+    let data = Bytes::from(vec![b'x'; bytes]);
+    let chunk = SnapshotChunk { offset: 1000, data, checksum: 7, done: true };
+    let request = InstallSnapshotRequest { term: Term(3), round, snapshot, chunk };
+    message(from, to, MessageBody::InstallSnapshotRequest(request))
 }
 
 /// A message of every kind, with every kind of part.
 pub fn one_of_each() -> Vec<(&'static str, Message)> {
     let address = |n: u64| Address::new(format!("n{n}:1"), if n == 1 { "c" } else { "" });
     let members = [1, 2].map(|n| (NodeId(n), address(n)));
-    let joint = Membership::joint([NodeId(1)], Some([NodeId(2)].into()), members).unwrap();
+    let joint = Membership::joint([NodeId(1)], Some([NodeId(2)].into()), members.clone()).unwrap();
+    let goal = Membership::new([NodeId(1)], [(NodeId(1), address(1))]).unwrap();
+    let moving = joint.clone().on_the_way_to(Arc::new(goal)).unwrap();
+    let (joint, moving) = (Arc::new(joint), Arc::new(moving));
     let entry = |term, index, payload| Entry { term: Term(term), index: Index(index), payload };
     let append = AppendEntriesRequest {
         term: Term(3),
@@ -169,25 +200,72 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
         entries: Arc::new([
             entry(2, 5, EntryPayload::Blank),
             entry(2, 6, EntryPayload::Normal(Bytes::from("set x"))),
-            entry(3, 7, EntryPayload::ConfigChange(Arc::new(joint))),
+            entry(3, 7, EntryPayload::ConfigChange(Arc::clone(&joint))),
+            entry(3, 8, EntryPayload::ConfigChange(Arc::clone(&moving))),
         ]),
         leader_commit: Index(4),
         round: 300,
+        disk: DiskId(0xd15c),
     };
     let matched = AppendOutcome::Matched { match_index: Index(7) };
     let hint = LogPosition::new(1, 3);
     let conflict = AppendOutcome::Conflict { prev_log_index: Index(4), hint };
-    let response = |outcome| {
-        let response = AppendEntriesResponse { term: Term(3), round: 300, outcome };
+    let response = |disk, outcome| {
+        let response = AppendEntriesResponse {
+            term: Term(3),
+            round: 300,
+            disk,
+            trusted: true,
+            disk_is_full: false,
+            outcome,
+        };
         MessageBody::AppendEntriesResponse(response)
     };
-    let vote =
-        VoteResponse { term: Term(3), kind: VoteKind::PreVote, round: 9, vote_granted: true };
+    let vote = |refusal: Option<VoteRefusal>| {
+        MessageBody::VoteResponse(VoteResponse {
+            term: Term(3),
+            kind: VoteKind::PreVote,
+            round: 9,
+            vote_granted: refusal.is_none(),
+            refusal,
+            disk: DiskId::UNKNOWN,
+        })
+    };
+    let last_included = LogPosition::new(2, 6);
+    let base = Base { last_included, membership: Some((Index(6), moving)) };
+    let data = Bytes::from("state");
+    let install = InstallSnapshotRequest {
+        term: Term(3),
+        round: 300,
+        snapshot: Snapshot { base, size: 305, checksum: 0xabcd },
+        chunk: SnapshotChunk { offset: 300, data, checksum: 0xef, done: true },
+    };
+    let installed = |outcome| {
+        let (term, disk) = (Term(3), DiskId(0xd15c));
+        let response = InstallSnapshotResponse { term, round: 300, disk, last_included, outcome };
+        MessageBody::InstallSnapshotResponse(response)
+    };
+    let read = |consistency| {
+        MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(3), id: 300, consistency })
+    };
+    let answered = |read_index| {
+        MessageBody::ReadIndexResponse(ReadIndexResponse { term: Term(3), id: 300, read_index })
+    };
+    let timeout_now = TimeoutNowRequest { term: Term(3) };
     vec![
         ("append", message(1, 2, MessageBody::AppendEntriesRequest(append))),
-        ("matched", message(2, 1, response(matched))),
-        ("conflict", message(2, 1, response(conflict))),
+        ("matched", message(2, 1, response(DiskId(0xd15c), matched))),
+        ("conflict", message(2, 1, response(DiskId::UNKNOWN, conflict))),
         ("vote request", numbered(1, 2, 9)),
-        ("vote response", message(2, 1, MessageBody::VoteResponse(vote))),
+        ("vote granted", message(2, 1, vote(None))),
+        ("vote refused", message(2, 1, vote(Some(VoteRefusal::LogBehind)))),
+        ("install", message(1, 2, MessageBody::InstallSnapshotRequest(install))),
+        ("received", message(2, 1, installed(InstallOutcome::Received { offset: 300 }))),
+        ("installed", message(2, 1, installed(InstallOutcome::Installed))),
+        ("timeout now", message(1, 2, MessageBody::TimeoutNowRequest(timeout_now))),
+        ("read", message(1, 2, read(Consistency::Linearizable))),
+        ("read by lease", message(1, 2, read(Consistency::Lease))),
+        ("read at", message(2, 1, answered(Some(Index(0))))),
+        ("read nowhere", message(2, 1, answered(None))),
     ]
 }

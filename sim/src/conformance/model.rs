@@ -128,9 +128,9 @@ pub(super) fn show_log(entries: &[Entry]) -> String {
 
 /// Term, vote, base and log in a few words.
 pub(super) fn show(hard_state: HardState, base: &Base, entries: &[Entry]) -> String {
-    let HardState { current_term, voted_for } = hard_state;
+    let HardState { current_term, voted_for, trusted: _ } = hard_state;
     let vote = voted_for.map_or("no vote".to_string(), |id| format!("a vote for node {id}"));
-    let members = base.membership.as_ref().map_or(0, |membership| membership.members().len());
+    let members = base.membership.as_ref().map_or(0, |(_, membership)| membership.members().len());
     let log = show_log(entries);
     format!("term {current_term}, {vote}, a first configuration of {members} members, {log}")
 }

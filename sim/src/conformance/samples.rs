@@ -58,7 +58,7 @@ pub(super) fn entry(term: u64, index: u64, payload: EntryPayload) -> Entry {
 }
 
 pub(super) fn hard_state(term: u64, voted_for: Option<u64>) -> HardState {
-    HardState { current_term: Term(term), voted_for: voted_for.map(NodeId) }
+    HardState { current_term: Term(term), voted_for: voted_for.map(NodeId), trusted: false }
 }
 
 pub(super) fn vote(term: u64, voted_for: Option<u64>) -> Save {
@@ -66,7 +66,8 @@ pub(super) fn vote(term: u64, voted_for: Option<u64>) -> Save {
 }
 
 pub(super) fn base(membership: Arc<MembershipConfig>) -> Save {
-    let base = Base { last_included: LogPosition::ZERO, membership: Some(membership) };
+    let base =
+        Base { last_included: LogPosition::ZERO, membership: Some((Index::ZERO, membership)) };
     Save { base: Some(base), ..Save::default() }
 }
 

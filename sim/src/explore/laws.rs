@@ -74,6 +74,15 @@ pub(super) fn step(
             }
             Effect::ReadLog { .. }
             | Effect::Initialized(_)
+            | Effect::BuildSnapshot { .. }
+            | Effect::ReadSnapshot { .. }
+            | Effect::StoreSnapshotChunk { .. }
+            | Effect::InstallSnapshot { .. }
+            | Effect::MembersChanged { .. }
+            | Effect::Transferred { .. }
+            | Effect::ElectionTriggered { .. }
+            | Effect::SnapshotTaken { .. }
+            | Effect::LogPurged { .. }
             | Effect::Proposed { .. }
             | Effect::Committed { .. }
             | Effect::LeadershipLost
@@ -87,7 +96,7 @@ pub(super) fn step(
 
 /// Nothing is said that a crash could make untrue ("before responding to RPCs", Figure 2).
 fn said(now: Status, durable: &Image, live: &Image, message: &Message) -> Result<(), String> {
-    let HardState { current_term, voted_for } = durable.hard_state;
+    let HardState { current_term, voted_for, trusted: _ } = durable.hard_state;
     let lasting = |term: Term| match current_term >= term {
         true => Ok(()),
         false => Err(format!("a message of term {term}, which a crash would undo")),
@@ -128,6 +137,11 @@ fn said(now: Status, durable: &Image, live: &Image, message: &Message) -> Result
             }
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => lasting(response.term),
         },
+        MessageBody::InstallSnapshotRequest(_)
+        | MessageBody::InstallSnapshotResponse(_)
+        | MessageBody::TimeoutNowRequest(_)
+        | MessageBody::ReadIndexRequest(_)
+        | MessageBody::ReadIndexResponse(_) => lasting(message.body.term()),
     }
 }
 

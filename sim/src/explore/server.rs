@@ -25,7 +25,7 @@ const NOW: Time = Time(0);
 
 /// Stores a save, which must continue the log.
 fn store(image: &mut Image, save: &Save) -> Result<(), String> {
-    let mut length = image.entries.len() as u64;
+    let mut length = image.last().index.0;
     for run in &save.entries {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         if first.index == Index::ZERO || first.index.prev().0 > length {
@@ -39,8 +39,7 @@ fn store(image: &mut Image, save: &Save) -> Result<(), String> {
 
 /// Entries of these indexes, up to a weight, at least one.
 fn read(image: &Image, first: Index, last: Index, max_bytes: usize) -> Arc<[Entry]> {
-    let last = image.entries.len().min(last.0 as usize);
-    let wanted = image.entries.get(first.prev().0 as usize..last).unwrap_or(&[]);
+    let wanted = image.range(first.prev(), last);
     let mut bytes = 0;
     let fits = |entry: &&Entry| {
         let before = bytes;
@@ -223,7 +222,20 @@ impl Server {
             Effect::Violation { from, what } => {
                 return Err(format!("server {from} is wrongly accused: {what}"));
             }
-            Effect::Initialized(_) | Effect::Proposed { .. } | Effect::LeadershipLost => {}
+            Effect::BuildSnapshot { .. }
+            | Effect::ReadSnapshot { .. }
+            | Effect::StoreSnapshotChunk { .. }
+            | Effect::InstallSnapshot { .. } => {
+                return Err("a snapshot, in a world without them".to_string());
+            }
+            Effect::Initialized(_)
+            | Effect::Proposed { .. }
+            | Effect::LeadershipLost
+            | Effect::MembersChanged { .. }
+            | Effect::Transferred { .. }
+            | Effect::ElectionTriggered { .. }
+            | Effect::SnapshotTaken { .. }
+            | Effect::LogPurged { .. } => {}
         }
         Ok(None)
     }

@@ -48,7 +48,7 @@ fn servers(worlds: &Worlds<'_>, world: &World) -> Vec<String> {
     let numbers = &world.servers[..worlds.bounds.nodes];
     let line = |number: &u32| {
         let known = &worlds.servers[*number as usize];
-        let terms = known.server.live.entries.iter().map(|entry| entry.term.to_string());
+        let terms = known.server.live.entries().iter().map(|entry| entry.term.to_string());
         let terms: Vec<String> = terms.collect();
         let unsaved = if known.server.saves_wait() { " saving" } else { "" };
         format!("{} log=[{}]{unsaved}", known.status, terms.join(" "))
@@ -81,7 +81,12 @@ fn body_in_words(body: &MessageBody) -> String {
         MessageBody::AppendEntriesRequest(_)
         | MessageBody::AppendEntriesResponse(_)
         | MessageBody::VoteRequest(_)
-        | MessageBody::VoteResponse(_) => body.to_string(),
+        | MessageBody::VoteResponse(_)
+        | MessageBody::InstallSnapshotRequest(_)
+        | MessageBody::InstallSnapshotResponse(_)
+        | MessageBody::TimeoutNowRequest(_)
+        | MessageBody::ReadIndexRequest(_)
+        | MessageBody::ReadIndexResponse(_) => body.to_string(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use actix_raft_core::config::Config;
 use actix_raft_core::entry::Entry;
-use actix_raft_core::event::{Event, ProposalId, ReadId};
+use actix_raft_core::event::{Consistency, Event, ProposalId, ReadId};
 use actix_raft_core::message::Message;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::NodeId;
@@ -151,7 +151,7 @@ impl<'a> Worlds<'a> {
     }
 
     fn logged(&mut self, image: &Image) -> Vec<Logged> {
-        let entries = image.entries.iter();
+        let entries = image.entries().iter();
         entries.map(|entry| Logged { term: entry.term, entry: self.entry(entry) }).collect()
     }
 
@@ -243,7 +243,10 @@ impl<'a> Worlds<'a> {
                 let commands = vec![n.to_string().into()];
                 Happening::Event(Event::Propose { id: ProposalId(n.into()), commands })
             }
-            Stimulus::Read(n) => Happening::Event(Event::Read { id: ReadId(n.into()) }),
+            Stimulus::Read(n) => Happening::Event(Event::Read {
+                id: ReadId(n.into()),
+                consistency: Consistency::Linearizable,
+            }),
         };
         let known = &self.servers[server as usize];
         let outcome = known.server.react(&self.config, self.bounds.saves, what).map(|reaction| {

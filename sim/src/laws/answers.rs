@@ -2,10 +2,11 @@
 
 use actix_raft_core::effect::{InitializeError, ProposeError};
 use actix_raft_core::event::Event;
+use actix_raft_core::membership::Membership;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{Index, NodeId};
 
-use super::{Broken, Laws, Shadow, Step, law};
+use super::{Broken, Laws, Shadow, Step, law, quorums};
 
 const HINT_LAW: &str = "who is refused is told of the leader that is known (§8)";
 
@@ -33,12 +34,17 @@ impl Laws {
                 law!(leads && !all, law, "{before} has committed all, and is overloaded");
                 return Ok(());
             }
+            Err(ProposeError::Transferring { .. } | ProposeError::DiskFull) => {
+                law!(leads, law, "{before} refuses a proposal");
+                return Ok(());
+            }
         }
-        let from = before.commit_index.0 as usize;
-        let waiting = &shadow.live.entries[from..before.last_log.index.0 as usize];
+        let waiting = shadow.live.range(before.commit_index, before.last_log.index);
         let own = waiting.iter().filter(|entry| entry.term == before.current_term);
-        let (bytes, limit) =
-            (own.map(|entry| entry.weight()).sum::<usize>(), self.config.max_uncommitted_bytes);
+        let (bytes, limit) = (
+            own.map(|entry| entry.weight()).sum::<usize>(),
+            self.config(step).max_uncommitted_bytes,
+        );
         law!(
             bytes <= limit,
             "what waits to be committed is bounded",
@@ -78,8 +84,8 @@ impl Laws {
     }
 
     /// Notes what someone who forms a cluster must be answered.
-    pub(super) fn forms(&mut self, step: &Step<'_>, shadow: &Shadow) {
-        let voter = self.voters.contains(&shadow.id);
+    pub(super) fn forms(&mut self, step: &Step<'_>, membership: &Membership, shadow: &Shadow) {
+        let voter = quorums::voters(membership).contains(&shadow.id);
         let life = &mut self.lives[step.at];
         let again = !shadow.live.stored().is_pristine() || !life.forms.is_empty();
         let expected = match (again, voter) {
@@ -105,11 +111,11 @@ impl Laws {
             step.after
         );
         law!(
-            result.is_err() || shadow.durable.base.membership.is_some(),
+            result.is_err() || shadow.durable.membership().is_some(),
             "a cluster is on disk before it is formed (Figure 2)",
             "{} has {:?}",
             step.after,
-            shadow.durable.base
+            shadow.durable.base()
         );
         Ok(())
     }

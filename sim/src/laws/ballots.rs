@@ -9,7 +9,7 @@ use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::NodeId;
 
 use super::memory::Life;
-use super::{Broken, Laws, Step, law};
+use super::{Broken, Laws, Step, law, quorums};
 
 impl Life {
     /// Notes an answer to a ballot, of which the first counts. One to an earlier ballot is none.
@@ -44,10 +44,10 @@ impl Laws {
         );
         let enters = matches!(after.role, RoleName::Candidate | RoleName::Leader)
             && after.current_term > before.current_term;
-        if self.config.pre_vote && enters {
+        if self.config(step).pre_vote && enters {
             let granted = &self.lives[step.at].granted;
             law!(
-                self.is_majority(|id| id == after.id || granted.contains(&id)),
+                self.is_quorum(|id| id == after.id || granted.contains(&id)),
                 "who stands was told by a majority that it would win (diss. §9.6)",
                 "{after} stands, and was told so by {granted:?}"
             );
@@ -67,7 +67,7 @@ impl Laws {
             return Ok(());
         };
         let refused = &self.lives[step.at].refused;
-        let is_lost = !self.is_majority(|id| !refused.contains(&id));
+        let is_lost = !self.is_quorum(|id| !refused.contains(&id));
         law!(
             !is_candidate(after.role) || !is_lost,
             "who is outvoted gives up (§5.2)",
@@ -103,8 +103,9 @@ impl Laws {
             }
         }
         for (request, asked) in ballots {
+            let mut recent = self.lives[step.at].recent.iter();
             law!(
-                asked == self.voters,
+                recent.any(|membership| asked == quorums::voters(membership)),
                 "a candidate asks all voters (Figure 2)",
                 "{} asks {asked:?}",
                 step.after
@@ -137,7 +138,8 @@ impl Laws {
             && before.leader.is_none();
         let is_free = request.term > before.current_term || first;
         let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
-        let excused = self.config.check_quorum && is_led && request.kind != VoteKind::Transfer;
+        let excused =
+            self.config(step).check_quorum && is_led && request.kind != VoteKind::Transfer;
         if !is_free || excused || request.last_log < before.last_log {
             return Ok(());
         }
@@ -169,7 +171,7 @@ impl Laws {
         self.lives[step.at].heard.is_some_and(|(term, leader, at)| {
             term == step.before.current_term
                 && leader != asks
-                && step.now.since(at) < self.config.election_timeout
+                && step.now.since(at) < self.config(step).election_timeout
         })
     }
 }

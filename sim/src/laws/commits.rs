@@ -1,6 +1,6 @@
 //! Laws of commits, of applied entries, and of reads.
 
-use actix_raft_core::effect::Effect;
+use actix_raft_core::effect::{Effect, ReadError};
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, ReadId};
 use actix_raft_core::message::{Message, MessageBody};
@@ -24,7 +24,7 @@ impl Laws {
         let log = &shadow.live;
         law!(index <= log.last().index, "only entries in the log are committed", "{index}");
         let first = step.before.commit_index.next();
-        for entry in &log.entries[first.prev().0 as usize..index.0 as usize] {
+        for entry in log.range(step.before.commit_index, index) {
             let known = self.committed.get(entry.index.prev().0 as usize);
             law!(
                 known.is_none_or(|known| known == entry),
@@ -50,7 +50,7 @@ impl Laws {
         } else if is_heartbeat(step) {
             coverage.note(Situation::CommitLearntLate);
         }
-        for entry in &log.entries[self.committed.len().min(index.0 as usize)..index.0 as usize] {
+        for entry in log.range(Index(self.committed.len() as u64), index) {
             law!(
                 step.before.role == RoleName::Leader || step.after.role == RoleName::Leader,
                 "a leader commits first (§5.3)",
@@ -60,14 +60,14 @@ impl Laws {
             );
             let holds = |id: NodeId| {
                 let disk = shadows.iter().find(|shadow| shadow.id == id);
-                disk.is_some_and(|disk| disk.durable.entry(entry.index) == Some(entry))
+                disk.is_some_and(|disk| disk.durable.holds(entry))
             };
             law!(
-                self.is_majority(holds),
+                self.is_quorum(holds),
                 "an announced commit is on the disks of a majority (§5.3)",
                 "{} is on those of {:?}",
                 entry.position(),
-                self.voters.iter().filter(|id| holds(**id)).collect::<Vec<_>>()
+                self.voters_who(holds)
             );
             self.committed.push(entry.clone());
             self.committed_in.push(term);
@@ -153,10 +153,10 @@ impl Laws {
             id == leader || followed.is_some_and(|step| *step > asked.step)
         };
         law!(
-            self.is_majority(follows),
+            self.is_quorum(follows),
             "a majority follows the leader after a read arrived (diss. §6.4)",
             "{leader} serves a read in term {term} that only {:?} confirmed",
-            self.voters.iter().filter(|id| follows(**id)).collect::<Vec<_>>()
+            self.voters_who(follows)
         );
         Ok(())
     }
@@ -179,14 +179,29 @@ impl Laws {
             })
         };
         law!(
-            self.voters.iter().all(|id| *id == after.id || asked(*id)),
+            self.voters_who(|id| id != after.id && !asked(id)).is_empty(),
             "a leader that is to read asks at once whether it leads (diss. §6.4)",
             "{after} does not ask all"
         );
         Ok(())
     }
 
-    pub(super) fn read_refused(&mut self, step: &Step<'_>, id: ReadId) -> Result<(), Broken> {
+    pub(super) fn read_refused(
+        &mut self,
+        step: &Step<'_>,
+        id: ReadId,
+        error: ReadError,
+    ) -> Result<(), Broken> {
+        match error {
+            ReadError::NotLeader { leader } => self.names_leader(step, leader)?,
+            ReadError::LeaseDisabled => law!(
+                self.config(step).lease.is_none(),
+                "a lease read is refused where leases are off (diss. §6.4.1)",
+                "{} refuses read {}",
+                step.after,
+                id.0
+            ),
+        }
         let known = self.lives[step.at].reads.remove(&id).is_some();
         law!(known, "a read is answered once", "{} refuses read {}", step.after.id, id.0);
         Ok(())

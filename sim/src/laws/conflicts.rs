@@ -7,7 +7,6 @@ use actix_raft_core::message::{AppendOutcome, Message, MessageBody};
 use actix_raft_core::types::{Index, LogPosition, NodeId};
 
 use super::{Broken, Laws, Shadow, Step, law};
-use crate::image::Image;
 
 impl Laws {
     /// A follower that finds a conflict says where the logs may agree. The shadow has the log as
@@ -20,7 +19,7 @@ impl Laws {
                 continue;
             };
             let AppendOutcome::Conflict { prev_log_index, hint } = answer.outcome else { continue };
-            let expected = floor(&shadow.live, asked);
+            let expected = shadow.live.floor(asked);
             law!(
                 prev_log_index == asked.index && hint == expected,
                 "a conflict is answered by where the logs may agree (§5.3)",
@@ -42,7 +41,7 @@ impl Laws {
             return Ok(());
         }
         let matched = self.lives[step.at].matched.get(from).copied().unwrap_or_default();
-        let agree = floor(&shadow.live, hint).index.min(prev_log_index.prev()).max(matched);
+        let agree = shadow.live.floor(hint).index.min(prev_log_index.prev()).max(matched);
         // If the answer is news, entries follow; else what could be sent was on its way before.
         let first = step.effects.iter().find_map(|effect| match effect {
             Effect::Send(Message {
@@ -123,11 +122,4 @@ impl Laws {
         );
         Ok(())
     }
-}
-
-/// The last position of a log at or below this one in both term and index.
-fn floor(log: &Image, at: LogPosition) -> LogPosition {
-    let below = log.entries.iter().take(at.index.0 as usize).rev();
-    let found = below.map(|entry| entry.position()).find(|position| position.term <= at.term);
-    found.unwrap_or(LogPosition::ZERO)
 }

@@ -37,7 +37,12 @@ impl Laws {
                 }
             }
             MessageBody::VoteResponse(response) => life.vote(message.from, response),
-            MessageBody::VoteRequest(_) => {}
+            MessageBody::VoteRequest(_)
+            | MessageBody::InstallSnapshotRequest(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => {}
         }
     }
 
@@ -81,6 +86,19 @@ impl Laws {
                 Ok(())
             }
             MessageBody::VoteRequest(request) => self.vote_request_heard(step, message, request),
+            MessageBody::InstallSnapshotRequest(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => {
+                law!(
+                    after.current_term >= term,
+                    "a later term is taken over (§5.1)",
+                    "{after} heard {}",
+                    message.body
+                );
+                Ok(())
+            }
             MessageBody::VoteResponse(response) => {
                 let speculative = response.kind == VoteKind::PreVote && response.vote_granted;
                 law!(
@@ -240,7 +258,7 @@ impl Laws {
             || (self.hears_leader(step, from)
                 && before.leader.is_some()
                 && before.role == RoleName::Follower);
-        if self.config.check_quorum && is_led && request.kind != VoteKind::Transfer {
+        if self.config(step).check_quorum && is_led && request.kind != VoteKind::Transfer {
             law!(
                 !granted && after.current_term == before.current_term,
                 "who hears a leader does not vote (diss. §4.2.3)",

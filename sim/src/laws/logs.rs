@@ -4,12 +4,41 @@ use std::sync::Arc;
 
 use actix_raft_core::entry::Entry;
 use actix_raft_core::status::Status;
-use actix_raft_core::types::{Index, Term};
+use actix_raft_core::stored::Base;
+use actix_raft_core::types::{LogPosition, Term};
 
 use super::{Broken, Laws, Shadow, Step, law};
 use crate::coverage::{Coverage, Situation};
 
 impl Laws {
+    /// The log begins after another position: its own, or one that a snapshot includes (§7).
+    pub(super) fn begins_after(
+        &mut self,
+        step: &Step<'_>,
+        base: &Base,
+        shadow: &mut Shadow,
+    ) -> Result<(), Broken> {
+        let at = base.last_included;
+        law!(
+            at.index >= shadow.live.purged(),
+            "what is purged never comes back (§7)",
+            "the log of {} began after {}, and now after {at}",
+            step.after.id,
+            shadow.live.purged()
+        );
+        if at != LogPosition::ZERO {
+            let committed = self.committed.get(at.index.prev().0 as usize).map(Entry::position);
+            law!(
+                committed == Some(at),
+                "only what is committed is purged (§7)",
+                "{} begins its log after {at}, and {committed:?} was committed there",
+                step.after.id
+            );
+        }
+        shadow.live.begin_after(base);
+        Ok(())
+    }
+
     /// A run of entries is stored: Log Matching (§5.3), step by step: each entry is the same wherever
     /// it stands, and so is the one before it.
     pub(super) fn stored(
@@ -22,7 +51,7 @@ impl Laws {
         let Some(first) = run.first() else { return Ok(()) };
         let last = shadow.live.last();
         law!(
-            first.index > Index::ZERO && first.index <= last.index.next(),
+            first.index > shadow.live.purged() && first.index <= last.index.next(),
             "a log has no gaps",
             "{} is stored after {last}",
             first.position()

@@ -1,9 +1,11 @@
 //! What the laws remember of servers and leaders, beyond what is in their logs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use actix_raft_core::effect::InitializeError;
 use actix_raft_core::event::{LogReader, ReadId};
+use actix_raft_core::membership::Membership;
 use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
 
@@ -33,6 +35,8 @@ pub(super) struct Life {
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
     pub(super) refused: BTreeSet<NodeId>,
+    /// The configurations that were in force last.
+    pub(super) recent: VecDeque<Arc<Membership>>,
     /// What those who form a cluster on it must be answered.
     pub(super) forms: VecDeque<Result<(), InitializeError>>,
 }

@@ -56,7 +56,7 @@ impl Laws {
             "{other} and {} lead in term {term}",
             after.id
         );
-        law!(self.voters.contains(&after.id), "only voters lead (§6)", "{} leads", after.id);
+        law!(self.has_vote(after.id), "only voters lead (§6)", "{} leads", after.id);
         let durable = shadow.durable.hard_state;
         law!(
             (durable.current_term, durable.voted_for) == (term, Some(after.id)),
@@ -66,7 +66,7 @@ impl Laws {
         );
         for (entry, in_term) in self.committed.iter().zip(&self.committed_in) {
             law!(
-                *in_term >= term || shadow.live.entry(entry.index) == Some(entry),
+                *in_term >= term || shadow.live.holds(entry),
                 "Leader Completeness (Figure 3)",
                 "the leader of term {term}, {}, lacks {}, committed in term {in_term}",
                 after.id,

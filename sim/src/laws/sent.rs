@@ -7,7 +7,7 @@ use actix_raft_core::message::{
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{HardState, Index, NodeId};
 
-use super::{Broken, Laws, Shadow, Step, law};
+use super::{Broken, Laws, Shadow, Step, law, quorums};
 use crate::coverage::{Coverage, Situation};
 
 const TERM_LAW: &str = "a term is on disk before it is spoken of (Figure 2)";
@@ -22,7 +22,7 @@ impl Laws {
         coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         law!(message.from == shadow.id, "a server speaks for itself", "{message:?}");
-        let HardState { current_term, voted_for } = shadow.durable.hard_state;
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
         let (from, to) = (message.from, message.to);
         match &message.body {
             MessageBody::AppendEntriesRequest(request) => {
@@ -36,7 +36,9 @@ impl Laws {
             MessageBody::VoteRequest(request) => match request.kind {
                 VoteKind::PreVote => Ok(()),
                 VoteKind::Vote | VoteKind::Transfer => {
-                    law!(self.voters.contains(&from), "only voters stand (§6)", "{from} stands");
+                    let mut recent = self.lives[step.at].recent.iter();
+                    let stands = recent.any(|m| quorums::voters(m).contains(&from));
+                    law!(stands, "only voters stand (§6)", "{from} stands");
                     let voted = (current_term, voted_for) == (request.term, Some(from));
                     let later = current_term > request.term;
                     law!(voted || later, VOTE_LAW, "{from} asks for votes without its own");
@@ -62,6 +64,15 @@ impl Laws {
                     self.votes_for(from, response.term, to)
                 }
             },
+            MessageBody::InstallSnapshotRequest(_)
+            | MessageBody::InstallSnapshotResponse(_)
+            | MessageBody::TimeoutNowRequest(_)
+            | MessageBody::ReadIndexRequest(_)
+            | MessageBody::ReadIndexResponse(_) => {
+                let term = message.body.term();
+                law!(current_term >= term, TERM_LAW, "{from}: {}", message.body);
+                Ok(())
+            }
         }
     }
 
@@ -134,14 +145,15 @@ impl Laws {
         if request.entries.is_empty() {
             return Ok(());
         }
+        let config = &self.configs[step.at];
         let in_flight = self.lives[step.at].in_flight.entry(to).or_default();
         let weight: usize = request.entries.iter().map(|entry| entry.weight()).sum();
         in_flight.requests += 1;
         in_flight.bytes += weight;
         in_flight.largest = in_flight.largest.max(weight);
         let chances = 2 + in_flight.chances;
-        let most = self.config.max_in_flight_appends + chances;
-        let most_bytes = self.config.max_in_flight_bytes + chances * in_flight.largest;
+        let most = config.max_in_flight_appends + chances;
+        let most_bytes = config.max_in_flight_bytes + chances * in_flight.largest;
         law!(
             in_flight.requests <= most && in_flight.bytes <= most_bytes,
             "what is in flight to a follower is bounded",
@@ -149,7 +161,7 @@ impl Laws {
             in_flight.requests,
             in_flight.bytes
         );
-        let limit = self.config.max_append_bytes;
+        let limit = config.max_append_bytes;
         law!(
             weight <= limit || request.entries.len() == 1,
             "a request is bounded",

@@ -16,7 +16,7 @@ const SOME_DRAWS: u64 = 100;
 
 impl Laws {
     pub(super) fn timers(&mut self, step: &Step<'_>) -> Result<(), Broken> {
-        let patience = self.config.election_timeout;
+        let patience = self.config(step).election_timeout;
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
@@ -49,7 +49,7 @@ impl Laws {
         deadline: Option<Time>,
     ) -> Result<(), Broken> {
         let Some(deadline) = deadline else { return Ok(()) };
-        let (patience, wait) = (self.config.election_timeout, deadline.since(now));
+        let (patience, wait) = (self.configs[at].election_timeout, deadline.since(now));
         self.start_waits[at] = Some(wait);
         let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
@@ -82,7 +82,7 @@ impl Laws {
         let voted = vote(before) != vote(after) && after.voted_for.is_some_and(|id| id != after.id);
         let law = "a leader's word, or a vote given, begins the wait anew (Figure 2)";
         law!(
-            !(led || voted) || is.since(step.now) >= self.config.election_timeout,
+            !(led || voted) || is.since(step.now) >= self.config(step).election_timeout,
             law,
             "{before} became {after} and waits until {is}"
         );
@@ -110,9 +110,13 @@ impl Laws {
         if !fired || !step.leads_on() {
             return Ok(());
         }
-        let (life, interval) = (&self.lives[step.at], self.config.heartbeat_interval);
-        let mut others = (1..=self.lives.len() as u64).map(NodeId);
-        let forgotten = others.find(|id| {
+        let (life, interval) = (&self.lives[step.at], self.config(step).heartbeat_interval);
+        // Of those who were members all the time.
+        let is_member = |id: &NodeId| {
+            self.in_force.iter().all(|membership| membership.members().contains_key(id))
+        };
+        let others = (1..=self.lives.len() as u64).map(NodeId);
+        let forgotten = others.filter(is_member).find(|id| {
             let spoken = life.spoken.get(id).copied().unwrap_or_default();
             *id != step.after.id && step.now.since(spoken) > interval
         });
@@ -127,7 +131,7 @@ impl Laws {
 
     /// "Election timeouts are chosen randomly from a fixed interval" (§5.2).
     fn drawn(&mut self, step: &Step<'_>, deadline: Time) -> Result<(), Broken> {
-        let patience = self.config.election_timeout;
+        let patience = self.config(step).election_timeout;
         let wait = deadline.since(step.now);
         law!(
             wait >= patience,
@@ -160,21 +164,21 @@ impl Laws {
     /// "A leader steps down if an election timeout elapses without a successful round of heartbeats
     /// to a majority of its cluster" (diss. §6.2).
     fn hears_majority(&self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
-        if !self.config.check_quorum || !fired || !step.leads_on() {
+        if !self.config(step).check_quorum || !fired || !step.leads_on() {
             return Ok(());
         }
         let life = &self.lives[step.at];
-        let patience = self.config.election_timeout;
+        let patience = self.config(step).election_timeout;
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
             id == step.after.id || step.now.since(contact) <= patience * 2
         };
         law!(
-            self.is_majority(heard),
+            self.is_quorum(heard),
             "a leader that hears no majority steps down (diss. §6.2)",
             "{} hears only {:?}",
             step.after,
-            self.voters.iter().filter(|id| heard(**id)).collect::<Vec<_>>()
+            self.voters_who(heard)
         );
         Ok(())
     }
@@ -186,14 +190,14 @@ impl Laws {
         let life = &self.lives[step.at];
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
-            id == step.after.id || step.now.since(contact) < self.config.election_timeout
+            id == step.after.id || step.now.since(contact) < self.config(step).election_timeout
         };
         law!(
-            !self.is_majority(heard),
+            !self.is_quorum(heard),
             "a leader that hears a majority stays (diss. §6.2)",
             "{} left office, and hears {:?}",
             step.after,
-            self.voters.iter().filter(|id| heard(**id)).collect::<Vec<_>>()
+            self.voters_who(heard)
         );
         Ok(())
     }

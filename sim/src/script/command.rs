@@ -232,6 +232,16 @@ pub enum Kind {
     Vote,
     /// `vote_response`.
     VoteResponse,
+    /// `install`: pieces of a snapshot.
+    Install,
+    /// `install_response`.
+    InstallResponse,
+    /// `timeout_now`.
+    TimeoutNow,
+    /// `read_index`.
+    ReadIndex,
+    /// `read_index_response`.
+    ReadIndexResponse,
 }
 
 impl Kind {
@@ -248,6 +258,11 @@ impl Kind {
             MessageBody::VoteRequest(_) => Kind::Vote,
             MessageBody::VoteResponse(body) if is_pre_vote(body.kind) => Kind::PreVoteResponse,
             MessageBody::VoteResponse(_) => Kind::VoteResponse,
+            MessageBody::InstallSnapshotRequest(_) => Kind::Install,
+            MessageBody::InstallSnapshotResponse(_) => Kind::InstallResponse,
+            MessageBody::TimeoutNowRequest(_) => Kind::TimeoutNow,
+            MessageBody::ReadIndexRequest(_) => Kind::ReadIndex,
+            MessageBody::ReadIndexResponse(_) => Kind::ReadIndexResponse,
         }
     }
 }
@@ -275,7 +290,12 @@ spelled!(Kind:
     "pre_vote" => Kind::PreVote,
     "pre_vote_response" => Kind::PreVoteResponse,
     "vote" => Kind::Vote,
-    "vote_response" => Kind::VoteResponse);
+    "vote_response" => Kind::VoteResponse,
+    "install" => Kind::Install,
+    "install_response" => Kind::InstallResponse,
+    "timeout_now" => Kind::TimeoutNow,
+    "read_index" => Kind::ReadIndex,
+    "read_index_response" => Kind::ReadIndexResponse);
 
 /// How a server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,8 @@ impl Stored {
             },
         };
         let entries: Arc<[Entry]> = (1..).zip(&self.terms).map(entry).collect();
-        let base = Base { membership: Some(Arc::clone(membership)), ..Base::default() };
+        let base =
+            Base { membership: Some((Index::ZERO, Arc::clone(membership))), ..Base::default() };
         Save { hard_state: Some(self.hard_state), base: Some(base), entries: vec![entries] }
     }
 }
@@ -53,7 +54,7 @@ impl Script {
             Command::Stored { server, term, vote, log } => {
                 let terms = numbers(log.as_deref().unwrap_or_default())?;
                 let voted_for = vote.map(NodeId);
-                let hard_state = HardState { current_term: Term(*term), voted_for };
+                let hard_state = HardState { current_term: Term(*term), voted_for, trusted: true };
                 self.stored.push(Stored { server: *server, hard_state, terms });
                 Ok(())
             }

@@ -42,6 +42,17 @@ pub(crate) fn event(event: &Event) -> String {
             format!("propose {}", words.join(" "))
         }
         Event::Read { .. } => "read".to_string(),
+        Event::ChangeMembers { .. }
+        | Event::TransferLeadership { .. }
+        | Event::TriggerElection { .. }
+        | Event::TriggerSnapshot { .. }
+        | Event::PurgeLog { .. }
+        | Event::Configure(_)
+        | Event::SnapshotBuilt { .. }
+        | Event::SnapshotRead { .. }
+        | Event::SnapshotChunkStored { .. }
+        | Event::SnapshotInstalled { .. }
+        | Event::DiskSpace { .. } => event.summary(),
         Event::Saved { .. } => "saved".to_string(),
         Event::LogRead { reader: LogReader::Follower(id), entries } => {
             format!("read {} entries for {id}", entries.len())
@@ -90,7 +101,7 @@ fn split(
     between: &str,
     show: impl Fn(&Entry) -> String,
 ) -> String {
-    let shown: Vec<String> = image.entries.iter().map(show).collect();
+    let shown: Vec<String> = image.entries().iter().map(show).collect();
     let (committed, rest) = shown.split_at((commit_index.0 as usize).min(shown.len()));
     let parts = [format!("n{id}"), committed.join(between), "|".to_string(), rest.join(between)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use actix_raft::application::Application;
-use actix_raft_core::effect::{Effect, ProposeError};
+use actix_raft_core::effect::{Effect, ProposeError, ReadError};
 use actix_raft_core::entry::{Entry, EntryPayload};
-use actix_raft_core::event::{Event, ProposalId, ReadId};
+use actix_raft_core::event::{Consistency, Event, ProposalId, ReadId};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{Index, NodeId};
 use bytes::Bytes;
@@ -126,7 +126,7 @@ impl<W: Workload> World<W> {
             running.names += 1;
             let id = ReadId(running.names);
             running.reads.insert(id, reads);
-            events.push(Event::Read { id });
+            events.push(Event::Read { id, consistency: Consistency::Linearizable });
         }
         events
     }
@@ -156,6 +156,10 @@ impl<W: Workload> World<W> {
                 let leader = Some(self.servers[at].id);
                 self.refuse(operations, || Reply::Refused(leader));
             }
+            Err(ProposeError::Transferring { to }) => {
+                self.refuse(operations, || Reply::Refused(Some(to)));
+            }
+            Err(ProposeError::DiskFull) => self.refuse(operations, || Reply::Refused(None)),
         }
         Ok(())
     }
@@ -231,7 +235,11 @@ impl<W: Workload> World<W> {
         }
     }
 
-    pub(super) fn read_refused(&mut self, at: usize, id: ReadId, leader: Option<NodeId>) {
+    pub(super) fn read_refused(&mut self, at: usize, id: ReadId, error: ReadError) {
+        let leader = match error {
+            ReadError::NotLeader { leader } => leader,
+            ReadError::LeaseDisabled => None,
+        };
         let Some(running) = self.servers[at].running() else { return };
         let operations = running.reads.remove(&id).unwrap_or_default();
         self.coverage.note(Situation::ReadRefused);

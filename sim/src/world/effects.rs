@@ -53,7 +53,16 @@ impl<W: Workload> World<W> {
                 }
                 Effect::LeadershipLost => self.leadership_lost(at),
                 Effect::ReadReady { id } => self.read_ready(at, id),
-                Effect::ReadRefused { id, leader } => self.read_refused(at, id, leader),
+                Effect::ReadRefused { id, error } => self.read_refused(at, id, error),
+                Effect::BuildSnapshot { .. }
+                | Effect::ReadSnapshot { .. }
+                | Effect::StoreSnapshotChunk { .. }
+                | Effect::InstallSnapshot { .. }
+                | Effect::MembersChanged { .. }
+                | Effect::Transferred { .. }
+                | Effect::ElectionTriggered { .. }
+                | Effect::SnapshotTaken { .. }
+                | Effect::LogPurged { .. } => {}
                 // The laws have seen it.
                 Effect::Violation { .. } => {}
             }

@@ -181,7 +181,7 @@ impl<W: Workload> World<W> {
         for pair in up.windows(2) {
             let (one, other) = (&self.shadows[pair[0]], &self.shadows[pair[1]]);
             law!(
-                one.durable.entries == other.durable.entries,
+                one.durable.entries() == other.durable.entries(),
                 law,
                 "the logs of {} and {} differ",
                 one.id,
@@ -191,7 +191,7 @@ impl<W: Workload> World<W> {
         let committed = self.laws.committed();
         if let Some(at) = up.first() {
             law!(
-                self.shadows[*at].durable.entries == committed,
+                self.shadows[*at].durable.entries() == committed,
                 law,
                 "the log of {} is not what was committed",
                 self.shadows[*at].id

@@ -11,7 +11,7 @@ use actix_raft_core::message::{
     VoteRequest,
 };
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
 
 use super::World;
 use crate::coverage::Situation;
@@ -72,6 +72,7 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
             entries: entries.into(),
             leader_commit: Index::ZERO,
             round: 1,
+            disk: DiskId::UNKNOWN,
         }))
     };
     let vote = |term: Term, last_log| {
@@ -100,8 +101,8 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
         }
         6 => in_own_term(genuine, status, &request),
         _ => {
-            let known = log.base.membership.is_some() || !log.entries.is_empty();
-            let first = log.entries.first().map_or(term.next(), |first| first.term);
+            let known = log.membership().is_some() || !log.entries().is_empty();
+            let first = log.entries().first().map_or(term.next(), |first| first.term);
             let payload = EntryPayload::ConfigChange(Arc::new(strangers()));
             let entry = Entry { term: first, index: Index(1), payload };
             known.then(|| request(term.next(), LogPosition::ZERO, vec![entry]))
@@ -118,7 +119,7 @@ fn in_own_term(
     let (term, last) = (status.current_term, status.last_log.index);
     let answers = |round, match_index| {
         let outcome = AppendOutcome::Matched { match_index };
-        let body = AppendEntriesResponse { term, round, outcome };
+        let body = AppendEntriesResponse { term, round, disk: DiskId::UNKNOWN, outcome };
         Message { body: MessageBody::AppendEntriesResponse(body), ..genuine.clone() }
     };
     let odd = last.0 % 2 == 1;

@@ -209,7 +209,8 @@ impl Handler<SaveLog> for List {
                 held.stored.hard_state = hard_state;
             }
             if let Some(mut base) = save.base.filter(|_| !self.is(Fault::ForgetsBase)) {
-                base.membership = base.membership.as_ref().map(|base| self.membership(base));
+                let known = base.membership.as_ref();
+                base.membership = known.map(|(index, base)| (*index, self.membership(base)));
                 held.stored.note_base(base);
             }
             held.saves

@@ -1,10 +1,12 @@
 //! The replicated state: registers, and everything that was ever put into them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::{self, Read};
 
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::messages::Index;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Puts a value, which no other command does, into a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,7 @@ impl Store {
 impl Application for Store {
     type Command = Put;
     type Response = Replaced;
+    type Rejection = Infallible;
 
     fn encode(put: Put) -> Bytes {
         let mut bytes = BytesMut::with_capacity(9);
@@ -55,5 +58,28 @@ impl StateMachine for Store {
         self.journal.push((index, put));
         let previous = self.registers.insert(put.key, put.value).unwrap_or(0);
         Replaced { value: put.value, previous }
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let journal = self.journal.clone();
+        Some(Box::new(move |to| {
+            journal.iter().try_for_each(|(index, put)| {
+                to.write_all(&index.0.to_be_bytes())?;
+                to.write_all(&Store::encode(*put))
+            })
+        }))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes)?;
+        *self = Store::default();
+        let mut bytes = Bytes::from(bytes);
+        while bytes.has_remaining() {
+            let index = Index(bytes.get_u64());
+            let put = Store::decode(bytes.split_to(9)).map_err(io::Error::other)?;
+            self.apply(index, put);
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,91 @@
+//! Which servers vote and what a majority of them is, counted anew here: the laws believe no core
+//! (§6).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use actix_raft_core::membership::Membership;
+use actix_raft_core::types::NodeId;
+
+use super::{Laws, Shadow};
+
+/// How many of the configurations that were in force last are remembered.
+const REMEMBERED: usize = 16;
+
+/// The sets of voters of which a majority must agree: one, or two while joint.
+pub(crate) fn voter_sets(membership: &Membership) -> impl Iterator<Item = &BTreeSet<NodeId>> {
+    [Some(membership.voters()), membership.voters_outgoing()].into_iter().flatten()
+}
+
+/// Whether those for whom `holds` is true are a majority of each set of voters.
+pub(crate) fn is_quorum(membership: &Membership, holds: impl Fn(NodeId) -> bool) -> bool {
+    voter_sets(membership).all(|set| is_majority(set, &holds))
+}
+
+/// Whether those for whom `holds` is true are a majority of these.
+pub(crate) fn is_majority(set: &BTreeSet<NodeId>, holds: impl Fn(NodeId) -> bool) -> bool {
+    set.iter().filter(|id| holds(**id)).count() * 2 > set.len()
+}
+
+/// All who have a vote.
+pub(crate) fn voters(membership: &Membership) -> BTreeSet<NodeId> {
+    voter_sets(membership).flatten().copied().collect()
+}
+
+impl Laws {
+    /// Takes note of the configuration in force at a server, as a step begins or in the course of
+    /// it.
+    pub(super) fn in_force(&mut self, at: usize, shadow: &Shadow) {
+        let Some((_, membership)) = shadow.live.membership() else { return };
+        let is_last = |known: Option<&Arc<Membership>>| known == Some(membership);
+        if !is_last(self.in_force.last()) {
+            self.in_force.push(Arc::clone(membership));
+        }
+        let recent = &mut self.lives[at].recent;
+        if !is_last(recent.back()) {
+            recent.push_back(Arc::clone(membership));
+            if recent.len() > REMEMBERED {
+                recent.pop_front();
+            }
+        }
+    }
+
+    /// Whether these are a quorum of a configuration that was in force in this step.
+    pub(super) fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        self.in_force.iter().any(|membership| is_quorum(membership, &holds))
+    }
+
+    /// Whether a server had a vote in this step.
+    pub(super) fn has_vote(&self, id: NodeId) -> bool {
+        self.in_force.iter().any(|membership| voters(membership).contains(&id))
+    }
+
+    /// Those who have a vote and for whom `holds` is true, as the step ends.
+    pub(super) fn voters_who(&self, holds: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+        let Some(membership) = self.in_force.last() else { return Vec::new() };
+        voters(membership).into_iter().filter(|id| holds(*id)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_raft_core::membership::Address;
+
+    use super::*;
+
+    fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    #[test]
+    fn a_joint_quorum_is_a_majority_of_either_set() {
+        let members = (1..=5).map(|id| (NodeId(id), Address::default()));
+        let outgoing = Some(ids(&[1, 2, 3]));
+        let joint = Membership::joint(ids(&[3, 4, 5]), outgoing, members).unwrap();
+        let quorum = |these: &[u64]| is_quorum(&joint, |id| ids(these).contains(&id));
+        assert!(quorum(&[1, 3, 4]));
+        assert!(quorum(&[1, 2, 4, 5]));
+        assert!(!quorum(&[3, 4, 5]));
+        assert!(!quorum(&[1, 2, 4]));
+    }
+}
