@@ -1,6 +1,7 @@
 //! One node that keeps its data on disk: run it twice with the same directory, and it goes on
 //! where it stopped.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 
 use actix::Actor;
@@ -18,6 +19,7 @@ struct Greetings(u64);
 impl Application for Greetings {
     type Command = String;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(greeting: String) -> Bytes {
         greeting.into()

@@ -1,5 +1,6 @@
 //! Three nodes in one process replicate a counter; one is cut off, and the others go on.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ struct Counter(u64);
 impl Application for Counter {
     type Command = u64;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(addend: u64) -> Bytes {
         Bytes::copy_from_slice(&addend.to_le_bytes())

@@ -1,6 +1,6 @@
 //! What an application brings: the types of its commands and responses, and its state machine.
 
-use std::io;
+use std::{fmt, io};
 
 use actix_raft_core::types::Index;
 use bytes::Bytes;
@@ -18,6 +18,10 @@ pub trait Application: Sized + 'static {
     type Command: Send + 'static;
     /// What applying a command answers to the client that sent it.
     type Response: Send + 'static;
+    /// Why the application refuses a command before it is logged; see
+    /// [`Validator`](crate::validation::Validator). [`Infallible`](std::convert::Infallible) if it
+    /// refuses none.
+    type Rejection: fmt::Debug + fmt::Display + Send + 'static;
 
     /// The command as it is stored and sent to other nodes. Runs on the caller's thread.
     fn encode(command: Self::Command) -> Bytes;
@@ -28,6 +32,25 @@ pub trait Application: Sized + 'static {
     /// # Errors
     /// If the bytes are no command. They were agreed upon already, so the node can only stop.
     fn decode(bytes: Bytes) -> Result<Self::Command, DecodeError>;
+
+    /// The response as it is kept for a client that may have missed it, in its
+    /// [session](crate::sessions), and in snapshots: so it must be the same on every node. `None`,
+    /// as it is unless implemented, if responses are not kept: then a client that sends a write
+    /// again is told [`AppliedBefore`](crate::messages::ClientError::AppliedBefore).
+    fn encode_response(response: &Self::Response) -> Option<Bytes> {
+        let _ = response;
+        None
+    }
+
+    /// The response that these bytes are.
+    ///
+    /// # Errors
+    /// If they are none, such as when a later version wrote them; the client is then told
+    /// [`AppliedBefore`](crate::messages::ClientError::AppliedBefore).
+    fn decode_response(bytes: Bytes) -> Result<Self::Response, DecodeError> {
+        let _ = bytes;
+        Err("this application keeps no responses".into())
+    }
 }
 
 /// A state machine, replicated by applying the same commands in the same order everywhere (§2).
@@ -36,6 +59,7 @@ pub trait Application: Sized + 'static {
 /// the commands: no clock, no randomness, no iteration order of a hash map.
 ///
 /// ```
+/// use std::convert::Infallible;
 /// use std::io::{self, Read, Write};
 ///
 /// use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
@@ -49,6 +73,7 @@ pub trait Application: Sized + 'static {
 /// impl Application for Sum {
 ///     type Command = u64;
 ///     type Response = u64;
+///     type Rejection = Infallible;
 ///
 ///     fn encode(addend: u64) -> Bytes {
 ///         Bytes::copy_from_slice(&addend.to_le_bytes())

@@ -8,10 +8,12 @@ use crate::admin::{GetMetrics, InitWithConfig, InitWithConfigError, Shutdown};
 use crate::application::Application;
 use crate::gate::Gate;
 use crate::messages::{
-    Address, ClientError, ClientPayload, ClientRead, ClientResponse, NodeId, ResponseMode,
+    Address, ClientError, ClientPayload, ClientRead, ClientResponse, Consistency, NodeId,
+    ResponseMode,
 };
 use crate::metrics::RaftMetrics;
 use crate::raft::Raft;
+use crate::sessions::{RegisterSession, Session};
 
 /// A handle to a node: cheap to clone, usable from any thread. Its requests are counted before they
 /// reach the node's mailbox and refused with [`ClientError::Overloaded`] beyond the limits of the
@@ -47,7 +49,10 @@ impl<A: Application> Client<A> {
     ///
     /// # Errors
     /// [`ClientError`] says whether the command may have been applied all the same.
-    pub async fn write(&self, command: A::Command) -> Result<A::Response, ClientError> {
+    pub async fn write(
+        &self,
+        command: A::Command,
+    ) -> Result<A::Response, ClientError<A::Rejection>> {
         match self.send(ClientPayload::new(command, ResponseMode::Applied)).await? {
             ClientResponse::Applied { response, .. } => Ok(response),
             ClientResponse::Committed { .. } => Err(ClientError::OutcomeUnknown {
@@ -63,22 +68,46 @@ impl<A: Application> Client<A> {
     pub async fn send(
         &self,
         mut payload: ClientPayload<A>,
-    ) -> Result<ClientResponse<A::Response>, ClientError> {
-        let permit = self.gate.enter(payload.command.len()).ok_or(ClientError::Overloaded)?;
-        payload.permit = Some(permit);
-        self.check_running()?;
-        self.raft.send(payload).await.unwrap_or_else(|error| Err(lost(error)))
+    ) -> Result<ClientResponse<A::Response>, ClientError<A::Rejection>> {
+        let bytes = payload.draft.command_bytes();
+        payload.permit = Some(self.gate.enter(bytes).ok_or(ClientError::Overloaded)?);
+        self.check_running().map_err(ClientError::for_write)?;
+        self.raft.send(payload).await.unwrap_or_else(|error| Err(lost(error).for_write()))
     }
 
-    /// Waits until this node, if it leads, may serve a linearizable read from its state machine;
-    /// see [`ClientRead`].
+    /// Begins a session, in which a write may be sent again and is applied once; see
+    /// [`sessions`](crate::sessions). The session's own [`write`](Session::write) goes through this
+    /// node.
     ///
     /// # Errors
-    /// If this node does not lead, is overloaded or has stopped.
-    pub async fn read(&self) -> Result<(), ClientError> {
+    /// As of a write. Whatever the error, it may be tried again: a session that nobody knows of ends
+    /// by itself.
+    pub async fn session(&self) -> Result<Session<A>, ClientError> {
         let permit = Some(self.gate.enter(0).ok_or(ClientError::Overloaded)?);
         self.check_running()?;
-        match self.raft.send(ClientRead { permit }).await {
+        let registered = self.raft.send(RegisterSession { permit }).await;
+        let id = registered.unwrap_or_else(|error| Err(lost(error)))?;
+        Ok(Session::new(self.clone(), id))
+    }
+
+    /// Waits until this node's state machine holds everything that was acknowledged before, so that
+    /// it may serve a linearizable read; see [`Consistency::Linearizable`].
+    ///
+    /// # Errors
+    /// If no leader answers, or this node is overloaded or has stopped.
+    pub async fn read(&self) -> Result<(), ClientError> {
+        self.read_with(Consistency::Linearizable).await
+    }
+
+    /// Waits until this node may serve a read with this consistency; see [`ClientRead`].
+    ///
+    /// # Errors
+    /// If no leader answers, lease reads are asked for and not enabled, or this node is overloaded
+    /// or has stopped.
+    pub async fn read_with(&self, consistency: Consistency) -> Result<(), ClientError> {
+        let permit = Some(self.gate.enter(0).ok_or(ClientError::Overloaded)?);
+        self.check_running()?;
+        match self.raft.send(ClientRead { consistency, permit }).await {
             Ok(result) => result,
             // A read changes nothing, so one without an answer was not done.
             Err(_) => Err(stopped()),

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
 use actix_raft_core::effect::{Effect, ProposeError, ReadError};
-use actix_raft_core::event::{Event, LogReader, ProposalId, ReadId};
+use actix_raft_core::event::{Event, LogReader, ReadId};
 use actix_raft_core::stored::{Save, SaveId};
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
+use crate::admin::{
+    ConfigChangeError, TransferLeadershipError, TriggerElectionError, TriggerSnapshotError,
+};
 use crate::application::Application;
 use crate::messages::{ClientError, Entry, EntryPayload, Index, NodeId, Rpc};
 use crate::network::SendMessages;
 use crate::raft::Raft;
 use crate::requests::reply;
 use crate::storage::{ReadLog, StorageError};
-
-/// A step has at most one batch of proposals, so one name serves all.
-pub(crate) const PROPOSAL: ProposalId = ProposalId(0);
 
 impl<A: Application> Raft<A> {
     /// Carries out the effects of a step, in order; messages to peers go out together, first.
@@ -31,29 +31,56 @@ impl<A: Application> Raft<A> {
                     self.read(reader, ReadLog { first, last, max_bytes }, ctx);
                 }
                 Effect::Apply { entries } => self.apply(entries, ctx),
+                Effect::BuildSnapshot { base } => self.build_snapshot(base, ctx),
+                Effect::ReadSnapshot { to, snapshot, offset, max_bytes } => {
+                    self.read_snapshot(to, snapshot, offset, max_bytes, ctx);
+                }
+                Effect::StoreSnapshotChunk { snapshot, chunk } => {
+                    self.store_snapshot_chunk(snapshot, chunk, ctx);
+                }
+                Effect::InstallSnapshot { snapshot } => self.install_snapshot(snapshot, ctx),
                 Effect::Initialized(result) => {
-                    if !self.initializing.is_empty() {
-                        reply(self.initializing.remove(0), result.map_err(Into::into));
+                    if !self.requests.initializing.is_empty() {
+                        reply(self.requests.initializing.remove(0), result.map_err(Into::into));
                     }
+                }
+                Effect::MembersChanged { id, result } => {
+                    let error = |error| ConfigChangeError::of(error, |id| self.leader_info(id));
+                    self.requests.changes.answer(id, result.map_err(error));
+                }
+                Effect::Transferred { id, result } => {
+                    if !self.on_handed_over(id) {
+                        let error =
+                            |error| TransferLeadershipError::of(error, |id| self.leader_info(id));
+                        self.requests.transfers.answer(id, result.map_err(error));
+                    }
+                }
+                Effect::ElectionTriggered { id, result } => {
+                    let error = |error| TriggerElectionError::of(error, |id| self.leader_info(id));
+                    self.requests.elections.answer(id, result.map_err(error));
+                }
+                Effect::SnapshotTaken { id, result } => {
+                    let failure = self.snapshot_failure.clone();
+                    let error = |error| match (TriggerSnapshotError::from(error), failure) {
+                        (TriggerSnapshotError::Unsupported, Some(reason)) => {
+                            TriggerSnapshotError::Failed { reason }
+                        }
+                        (error, _) => error,
+                    };
+                    self.requests.snapshots.answer(id, result.map_err(error));
+                }
+                Effect::LogPurged { id, result } => {
+                    self.requests.purges.answer(id, result.map_err(Into::into));
                 }
                 Effect::Proposed { result, .. } => self.on_proposed(result),
                 Effect::Committed { index } => {
                     self.committed = index;
-                    self.writes.committed(index);
+                    self.proposals.committed(index);
                 }
                 Effect::LeadershipLost => self.on_leadership_lost(),
-                Effect::ReadReady { id } => self.answer_reads(id, &Ok(())),
-                Effect::ReadRefused { id, error } => {
-                    let leader = match error {
-                        ReadError::NotLeader { leader } => self.leader_info(leader),
-                        ReadError::LeaseDisabled => None,
-                    };
-                    self.answer_reads(id, &Err(ClientError::NotLeader { leader }));
-                }
-                Effect::Violation { from, what } => {
-                    self.complain(from, what);
-                }
-                _ => {}
+                Effect::ReadReady { id } => self.reads.answer(id, &Ok(())),
+                Effect::ReadRefused { id, error } => self.on_read_refused(id, error),
+                Effect::Violation { from, what } => self.complain(from, what),
             }
         }
     }
@@ -74,22 +101,11 @@ impl<A: Application> Raft<A> {
         let saved = self.storage.save(save).into_actor(self);
         ctx.spawn(saved.map(move |result, raft, ctx| {
             if let Some(()) = raft.check("the log could not be written", result) {
-                raft.saved(id, ctx);
+                if let Some(id) = raft.saves.saved(id) {
+                    raft.note(Event::Saved { id }, ctx);
+                }
             }
         }));
-    }
-
-    /// A save is on disk with all before it once those are answered, too. Answers come in order, but
-    /// are not looked at in order: one that failed must not be passed over.
-    fn saved(&mut self, id: SaveId, ctx: &mut Context<Self>) {
-        self.saved_ahead.insert(id);
-        let before = self.saved;
-        while self.saved_ahead.remove(&SaveId(self.saved.0 + 1)) {
-            self.saved.0 += 1;
-        }
-        if self.saved > before {
-            self.note(Event::Saved { id: self.saved }, ctx);
-        }
     }
 
     fn read(&mut self, reader: LogReader, read: ReadLog, ctx: &mut Context<Self>) {
@@ -104,14 +120,14 @@ impl<A: Application> Raft<A> {
     fn apply(&mut self, entries: Arc<[Entry]>, ctx: &mut Context<Self>) {
         let applied = self.storage.apply(Arc::clone(&entries)).into_actor(self);
         ctx.spawn(applied.map(move |result, raft, ctx| {
-            let Some(responses) = raft.check("the state machine failed", result) else { return };
+            let Some(outcomes) = raft.check("the state machine failed", result) else { return };
             let is_command = |entry: &&Entry| matches!(entry.payload, EntryPayload::Normal(_));
             let commands = entries.iter().filter(is_command).count();
-            if responses.len() != commands {
-                let error = format!("{} responses to {commands} commands", responses.len());
+            if outcomes.len() != commands {
+                let error = format!("{} answers to {commands} commands", outcomes.len());
                 return raft.fail("the state machine failed", error);
             }
-            raft.writes.applied(&entries, responses);
+            raft.proposals.applied(&entries, outcomes);
             if let Some(last) = entries.last() {
                 raft.note(Event::Applied { index: last.index }, ctx);
             }
@@ -119,7 +135,7 @@ impl<A: Application> Raft<A> {
     }
 
     /// The storage's answer; stops the node if there is none (fail-stop).
-    fn check<T>(
+    pub(crate) fn check<T>(
         &mut self,
         what: &str,
         result: Result<Result<T, StorageError>, MailboxError>,
@@ -133,15 +149,28 @@ impl<A: Application> Raft<A> {
     }
 
     fn on_proposed(&mut self, result: Result<Index, ProposeError>) {
-        let writes = std::mem::take(&mut self.proposed);
         let error = match result {
-            Ok(first) => return self.writes.logged(first, writes),
+            Ok(first) => return self.proposals.accepted(first),
             Err(ProposeError::NotLeader { leader }) => {
-                ClientError::NotLeader { leader: self.leader_info(leader) }
+                ClientError::NotLeader { leader: leader.map(|id| self.leader_info(id)) }
             }
-            Err(_) => ClientError::Overloaded,
+            Err(ProposeError::Transferring { to }) => {
+                ClientError::Transferring { to: self.leader_info(to) }
+            }
+            Err(ProposeError::Overloaded) => ClientError::Overloaded,
+            Err(ProposeError::DiskFull) => ClientError::DiskFull,
         };
-        writes.into_iter().for_each(|write| reply(write.reply_to, Err(error.clone())));
+        self.proposals.refused(&error);
+    }
+
+    fn on_read_refused(&mut self, id: ReadId, error: ReadError) {
+        let error = match error {
+            ReadError::NotLeader { leader } => {
+                ClientError::NotLeader { leader: leader.map(|id| self.leader_info(id)) }
+            }
+            ReadError::LeaseDisabled => ClientError::LeaseDisabled,
+        };
+        self.reads.answer(id, &Err(error));
     }
 
     /// Warns of a peer, at most once a second: one that floods this node must not fill its log.
@@ -157,14 +186,6 @@ impl<A: Application> Raft<A> {
         let reason = Arc::from("the leader lost its leadership before the command was committed");
         // What was committed when this node still led will be applied here as everywhere. Effects
         // are in order: what a new leader committed since, perhaps in place of ours, is not in yet.
-        self.writes.abandon(self.committed, &reason);
-    }
-
-    fn answer_reads(&mut self, id: ReadId, answer: &Result<(), ClientError>) {
-        // Reads are answered nearly in order, so the one looked for is among the first.
-        if let Some(place) = self.reads.iter().position(|reads| reads.id == id) {
-            let reads = self.reads.remove(place);
-            reads.replies.into_iter().for_each(|to| reply(to, answer.clone()));
-        }
+        self.proposals.abandon(self.committed, &reason);
     }
 }

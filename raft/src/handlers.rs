@@ -1,18 +1,17 @@
 //! What the node does with each message: it notes it for the next step.
 
-use std::collections::BTreeMap;
-
-use actix::{ActorContext, Context, Handler, Message};
+use actix::{Context, Handler, Message};
 use actix_raft_core::event::Event;
 
-use crate::admin::{GetMetrics, InitWithConfig, InitWithConfigError, Shutdown};
 use crate::application::Application;
+use crate::envelope::Draft;
+use crate::gate::Permit;
 use crate::messages::{
-    ClientError, ClientPayload, ClientRead, MembershipConfig, NodeId, PeerUnreachable, Receive,
+    ClientError, ClientPayload, ClientRead, Consistency, PeerUnreachable, Receive, ResponseMode,
 };
-use crate::metrics::RaftMetrics;
-use crate::raft::Raft;
-use crate::requests::{Answer, Filed, Write, WriteResult};
+use crate::raft::{Raft, State};
+use crate::requests::{Answer, Arrival, Asker, Write, WriteResult};
+use crate::sessions::{RegisterSession, Serial, SessionId};
 
 /// Writes after which a step is taken without waiting for the mailbox to be drained.
 const MAX_WRITES: usize = 4096;
@@ -29,8 +28,7 @@ impl<A: Application> Handler<Flush> for Raft<A> {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
-        self.flush_asked = false;
-        self.flush(ctx);
+        self.on_flush(ctx);
     }
 }
 
@@ -53,11 +51,11 @@ impl<A: Application> Handler<PeerUnreachable> for Raft<A> {
 }
 
 impl<A: Application> Handler<ClientPayload<A>> for Raft<A> {
-    type Result = Answer<WriteResult<A::Response>>;
+    type Result = Answer<WriteResult<A>>;
 
     fn handle(&mut self, payload: ClientPayload<A>, ctx: &mut Context<Self>) -> Self::Result {
-        let ClientPayload { command, response_mode, permit, .. } = payload;
-        let (bytes, limit) = (command.len(), self.config.max_command_bytes);
+        let ClientPayload { draft, serial, response_mode, permit, .. } = payload;
+        let (bytes, limit) = (draft.command_bytes(), self.config.max_command_bytes);
         if bytes > limit {
             return Answer::Now(Err(ClientError::TooLarge { bytes, limit }));
         }
@@ -65,14 +63,45 @@ impl<A: Application> Handler<ClientPayload<A>> for Raft<A> {
         let Some(permit) = permit.or_else(|| self.gate.enter(bytes)) else {
             return Answer::Now(Err(ClientError::Overloaded));
         };
-        if self.arrived.writes.len() >= MAX_WRITES || self.arrived.bytes >= MAX_WRITE_BYTES {
+        // Whether a write of a session is valid is known when it is applied.
+        let mode = if serial.is_some() { ResponseMode::Applied } else { response_mode };
+        self.write_arrived(draft, serial, Asker::Command(None, mode), permit, ctx);
+        Answer::Later(self.proposals.arrived.write_replies.clone())
+    }
+}
+
+impl<A: Application> Handler<RegisterSession> for Raft<A> {
+    type Result = Answer<Result<SessionId, ClientError>>;
+
+    fn handle(&mut self, register: RegisterSession, ctx: &mut Context<Self>) -> Self::Result {
+        let Some(permit) = register.permit.or_else(|| self.gate.enter(0)) else {
+            return Answer::Now(Err(ClientError::Overloaded));
+        };
+        let draft = Draft::register(self.config.session_terms());
+        self.write_arrived(draft, None, Asker::Session(None), permit, ctx);
+        Answer::Later(self.proposals.arrived.session_replies.clone())
+    }
+}
+
+impl<A: Application> Raft<A> {
+    /// Notes a write, whose reply address is filed after this.
+    fn write_arrived(
+        &mut self,
+        draft: Draft,
+        serial: Option<Serial>,
+        asker: Asker<A>,
+        permit: Permit,
+        ctx: &mut Context<Self>,
+    ) {
+        let arrived = &self.proposals.arrived;
+        if arrived.writes.len() >= MAX_WRITES || arrived.bytes >= MAX_WRITE_BYTES {
             self.flush(ctx);
         }
-        self.arrived.bytes += bytes;
-        self.arrived.commands.push(command);
-        self.arrived.writes.push(Write { reply_to: None, response_mode, _permit: permit });
+        let arrived = &mut self.proposals.arrived;
+        arrived.bytes += draft.command_bytes();
+        let write = Write { asker, rejection: None, _permit: permit };
+        arrived.writes.push(Arrival { draft, serial, write });
         self.ask_flush(ctx);
-        Answer::Later(self.write_replies.clone())
     }
 }
 
@@ -83,45 +112,21 @@ impl<A: Application> Handler<ClientRead> for Raft<A> {
         let Some(permit) = read.permit.or_else(|| self.gate.enter(0)) else {
             return Answer::Now(Err(ClientError::Overloaded));
         };
-        self.arrived_reads.push(permit);
+        let reads = match read.consistency {
+            Consistency::Linearizable => &mut self.reads.linearizable,
+            Consistency::Lease => &mut self.reads.lease,
+            Consistency::Local => {
+                return Answer::Now(match &self.state {
+                    State::Running(_) => Ok(()),
+                    State::Stopped { reason, .. } => {
+                        Err(ClientError::Stopped { reason: reason.clone() })
+                    }
+                });
+            }
+        };
+        reads.permits.push(permit);
+        let replies = reads.replies.clone();
         self.ask_flush(ctx);
-        Answer::Later(self.read_replies.clone())
-    }
-}
-
-impl<A: Application> Handler<InitWithConfig> for Raft<A> {
-    type Result = Filed<Result<(), InitWithConfigError>>;
-
-    fn handle(&mut self, init: InitWithConfig, ctx: &mut Context<Self>) -> Self::Result {
-        // The answer to an earlier one must not be taken for this one's.
-        self.flush(ctx);
-        let mut members = BTreeMap::from_iter(init.members);
-        members.entry(self.id).or_default();
-        let voters: Vec<NodeId> = members.keys().copied().collect();
-        match MembershipConfig::new(voters, members) {
-            Ok(membership) => self.note(Event::Initialize { membership }, ctx),
-            // This node is always among them.
-            Err(error) => self.fail("a membership with this node is none", error),
-        }
-        self.ask_flush(ctx);
-        self.init_replies.clone()
-    }
-}
-
-impl<A: Application> Handler<GetMetrics> for Raft<A> {
-    type Result = RaftMetrics;
-
-    fn handle(&mut self, _: GetMetrics, _: &mut Context<Self>) -> RaftMetrics {
-        self.current_metrics()
-    }
-}
-
-impl<A: Application> Handler<Shutdown> for Raft<A> {
-    type Result = ();
-
-    fn handle(&mut self, _: Shutdown, ctx: &mut Context<Self>) {
-        self.flush(ctx);
-        self.stop("it was shut down");
-        ctx.stop();
+        Answer::Later(replies)
     }
 }

@@ -36,6 +36,7 @@
 //! impl Application for Register {
 //!     type Command = Bytes;
 //!     type Response = Bytes; // what it held before
+//!     type Rejection = std::convert::Infallible;
 //!
 //!     fn encode(value: Bytes) -> Bytes {
 //!         value
@@ -75,21 +76,34 @@
 //! Both are on by default: `durable` (the log, [`durable`]) and `tcp` (the transport, [`tcp`]).
 
 pub mod admin;
+mod admin_handlers;
 pub mod application;
-mod apply;
+mod asked;
 pub mod client;
+mod client_admin;
 pub mod config;
 #[cfg(feature = "durable")]
 pub mod durable;
 mod effects;
+mod envelope;
 mod gate;
 mod handlers;
 pub mod messages;
 pub mod metrics;
 pub mod network;
+mod proposals;
 pub mod raft;
+mod reads;
+pub mod replicated;
+mod reporting;
 mod requests;
+mod saves;
+mod session_table;
+pub mod sessions;
+mod shutdown;
+mod snapshotting;
 pub mod storage;
 #[cfg(feature = "tcp")]
 pub mod tcp;
 pub mod testing;
+pub mod validation;

@@ -1,12 +1,13 @@
 //! What a node shows of itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
 use actix::dev::MessageResponse;
-pub use actix_raft_core::status::RoleName;
+pub use actix_raft_core::status::{PaceName, RoleName};
 
-use crate::messages::{Index, MembershipConfig, NodeId, Term};
+use crate::messages::{Index, LogPosition, MembershipConfig, NodeId, Term};
 
 /// A node at one moment. Sent to the recipient given to
 /// [`Raft::start`](crate::raft::Raft::start) whenever the state, term, leader or membership has
@@ -36,6 +37,38 @@ pub struct RaftMetrics {
     /// The index of the entry that brought the configuration; 0 for the one given by
     /// [`InitWithConfig`](crate::admin::InitWithConfig).
     pub membership_index: Index,
+    /// The last position that its latest snapshot includes; zero if it has none.
+    pub snapshot: LogPosition,
+    /// The last position that is not in its log any more, since a snapshot includes it.
+    pub purged: LogPosition,
+    /// Whether it may vote: on a new disk not before it has caught up, since it may have promised
+    /// something on an earlier one.
+    pub trusted: bool,
+    /// To whom it is handing leadership over.
+    pub transferring_to: Option<NodeId>,
+    /// Whether its disk is nearly full.
+    pub disk_is_full: bool,
+    /// The other members, if it leads.
+    pub peers: Vec<PeerMetrics>,
+}
+
+/// A member in its leader's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMetrics {
+    /// The member.
+    pub id: NodeId,
+    /// The last entry that is known to be on its disk.
+    pub match_index: Index,
+    /// The next entry to send to it.
+    pub next_index: Index,
+    /// How many entries of the leader's log are not known to be on its disk.
+    pub lag: u64,
+    /// How many bytes of entries are on their way to it, unanswered.
+    pub in_flight_bytes: usize,
+    /// How entries go to it; if as a snapshot, how far that is.
+    pub pace: PaceName,
+    /// How long ago it was heard last, or the leader's term began.
+    pub since_contact: Duration,
 }
 
 /// Whether a node runs.
@@ -57,6 +90,12 @@ impl RaftMetrics {
         self.state == RaftState::Running(RoleName::Leader)
     }
 
+    /// The last metrics of a node that stops.
+    pub(crate) fn stopped(self, reason: &Arc<str>) -> RaftMetrics {
+        let state = RaftState::Stopped { reason: Arc::clone(reason) };
+        RaftMetrics { state, leader: None, transferring_to: None, peers: Vec::new(), ..self }
+    }
+
     /// Whether these differ in what an application must learn at once, not only in how far the
     /// log has come.
     pub(crate) fn has_news(&self, before: &RaftMetrics) -> bool {
@@ -64,6 +103,16 @@ impl RaftMetrics {
             (m.state.clone(), m.current_term, m.leader, m.membership_index, m.membership.is_some())
         };
         view(self) != view(before)
+    }
+
+    /// Whether these are the same but for the passing of time.
+    pub(crate) fn is_like(&self, before: &RaftMetrics) -> bool {
+        let timeless = |metrics: &RaftMetrics| {
+            let mut metrics = metrics.clone();
+            metrics.peers.iter_mut().for_each(|peer| peer.since_contact = Duration::ZERO);
+            metrics
+        };
+        timeless(self) == timeless(before)
     }
 }
 

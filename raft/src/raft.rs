@@ -10,29 +10,33 @@
 //! when the mailbox is drained: so everything that arrived together is one step, one save, one
 //! message to each peer. A lone request is not kept waiting.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext, Context, Recipient, SpawnHandle};
-use actix_raft_core::event::{Consistency, Event, ReadId};
+use actix_raft_core::event::Event;
 use actix_raft_core::raft::Raft as Core;
-use actix_raft_core::stored::SaveId;
 use actix_raft_core::types::Time;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::error;
 
-use crate::admin::InitWithConfigError;
 use crate::application::Application;
+use crate::asked::Requests;
 use crate::client::Client;
 use crate::config::Config;
-use crate::gate::{Gate, Permit};
+use crate::gate::Gate;
 use crate::handlers::Flush;
 use crate::messages::{ClientError, GroupId, Index, LeaderInfo, MembershipConfig, NodeId};
-use crate::metrics::{RaftMetrics, RaftState};
+use crate::metrics::RaftMetrics;
 use crate::network::{RaftNetwork, SendMessages};
-use crate::requests::{Arrived, Filed, ReplyTo, Write, WriteResult, Writes, reply};
+use crate::proposals::Proposals;
+use crate::reads::Reads;
+use crate::reporting::Reporting;
+use crate::saves::Saves;
+use crate::shutdown::Stopping;
 use crate::storage::{Storage, StorageError};
+use crate::validation::{Validation, Validator};
 
 /// Events after which a step is taken without waiting for the mailbox to be drained, so that a
 /// flood cannot starve timers and replies.
@@ -45,51 +49,40 @@ pub struct Raft<A: Application> {
     pub(crate) state: State,
     pub(crate) storage: Storage<A>,
     pub(crate) network: Recipient<SendMessages>,
-    metrics: Option<Recipient<RaftMetrics>>,
     pub(crate) config: Config,
     pub(crate) gate: Arc<Gate>,
     pub(crate) id: NodeId,
     epoch: Instant,
+    /// The time of day at the epoch, in milliseconds since 1970.
+    epoch_millis: u64,
 
     /// What arrived since the last step.
     events: Vec<Event>,
-    pub(crate) arrived: Arrived<A::Response>,
-    pub(crate) arrived_reads: Vec<Permit>,
-    pub(crate) flush_asked: bool,
-    pub(crate) write_replies: Filed<WriteResult<A::Response>>,
-    pub(crate) read_replies: Filed<Result<(), ClientError>>,
-    pub(crate) init_replies: Filed<Result<(), InitWithConfigError>>,
+    flush_asked: bool,
+    deadline: Option<(Time, SpawnHandle)>,
 
     /// What is not answered.
-    pub(crate) proposed: Vec<Write<A::Response>>,
-    pub(crate) writes: Writes<A::Response>,
-    pub(crate) reads: Vec<Reads>,
+    pub(crate) proposals: Proposals<A>,
+    pub(crate) reads: Reads,
+    pub(crate) requests: Requests,
+    pub(crate) saves: Saves,
+    pub(crate) stopping: Option<Stopping>,
     /// The last commit index that the core announced.
     pub(crate) committed: Index,
-    /// The last save that is answered with all before it, and those answered after it.
-    pub(crate) saved: SaveId,
-    pub(crate) saved_ahead: BTreeSet<SaveId>,
+    /// Why the last snapshot could not be built, if the core was not told of it yet.
+    pub(crate) snapshot_failure: Option<Arc<str>>,
     /// When a peer was complained of last.
     pub(crate) complained: Option<Instant>,
-    pub(crate) initializing: Vec<ReplyTo<Result<(), InitWithConfigError>>>,
-    next_read: u64,
-
-    deadline: Option<(Time, SpawnHandle)>,
-    reported: Option<RaftMetrics>,
-    report_due: bool,
+    pub(crate) reporting: Reporting,
 }
+
+/// Nothing in it is ever pinned, whatever the application's types are.
+impl<A: Application> Unpin for Raft<A> {}
 
 /// Whether the node runs.
 pub(crate) enum State {
     Running(Box<Core>),
     Stopped { reason: Arc<str>, last: Box<RaftMetrics> },
-}
-
-/// Reads that arrived together.
-pub(crate) struct Reads {
-    pub(crate) id: ReadId,
-    pub(crate) replies: Vec<ReplyTo<Result<(), ClientError>>>,
-    _permits: Vec<Permit>,
 }
 
 /// What a node is made of.
@@ -105,10 +98,13 @@ pub struct RaftOptions<A: Application> {
     pub network: Recipient<SendMessages>,
     /// Who is shown its metrics.
     pub metrics: Option<Recipient<RaftMetrics>>,
+    /// Who says which commands may be logged, while this node leads. All nodes should have the same.
+    pub validator: Option<Box<dyn Validator<A>>>,
 }
 
 impl<A: Application> RaftOptions<A> {
-    /// A node with the default configuration that shows its metrics to nobody.
+    /// A node with the default configuration that shows its metrics to nobody and refuses no
+    /// command.
     pub fn new<N>(id: NodeId, storage: impl Into<Storage<A>>, network: Addr<N>) -> RaftOptions<A>
     where
         N: RaftNetwork,
@@ -120,6 +116,7 @@ impl<A: Application> RaftOptions<A> {
             storage: storage.into(),
             network: network.recipient(),
             metrics: None,
+            validator: None,
         }
     }
 }
@@ -143,41 +140,36 @@ impl<A: Application> Raft<A> {
     /// # Errors
     /// If the storage cannot say what it holds.
     pub async fn start(options: RaftOptions<A>) -> Result<Client<A>, StartError> {
-        let RaftOptions { id, config, storage, network, metrics } = options;
+        let RaftOptions { id, mut config, storage, network, metrics, validator } = options;
         let asked = storage.initial_state().await;
         let stored = asked.map_err(|_| StartError::StorageGone)??;
-        let mut protocol = config.protocol.clone();
-        protocol.seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+        config.protocol.seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+        let protocol = config.protocol.clone();
         let core = Core::new(id, GroupId::default(), protocol, &stored, Time::default());
         let gate = Gate::new(config.max_in_flight_requests, config.max_in_flight_request_bytes);
+        // A clock before 1970 only makes sessions last longer.
+        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let raft = Raft {
             state: State::Running(Box::new(core)),
             storage,
             network,
-            metrics,
             config,
             gate: Arc::clone(&gate),
             id,
             epoch: Instant::now(),
+            epoch_millis: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX / 2),
             events: Vec::new(),
-            arrived: Arrived::new(),
-            arrived_reads: Vec::new(),
             flush_asked: false,
-            write_replies: Filed::default(),
-            read_replies: Filed::default(),
-            init_replies: Filed::default(),
-            proposed: Vec::new(),
-            writes: Writes::new(),
-            reads: Vec::new(),
-            committed: Index::ZERO,
-            saved: SaveId::default(),
-            saved_ahead: BTreeSet::new(),
-            complained: None,
-            initializing: Vec::new(),
-            next_read: 0,
             deadline: None,
-            reported: None,
-            report_due: false,
+            proposals: Proposals::new(validator.map(Validation::new)),
+            reads: Reads::default(),
+            requests: Requests::default(),
+            saves: Saves::default(),
+            stopping: None,
+            committed: Index::ZERO,
+            snapshot_failure: None,
+            complained: None,
+            reporting: Reporting::new(metrics),
         };
         Ok(Client::new(Actor::start(raft), gate))
     }
@@ -192,6 +184,12 @@ impl<A: Application> Raft<A> {
         }
     }
 
+    /// Notes a request whose reply address is filed after this: no step may be taken before.
+    pub(crate) fn note_request(&mut self, event: Event, ctx: &mut Context<Self>) {
+        self.events.push(event);
+        self.ask_flush(ctx);
+    }
+
     pub(crate) fn ask_flush(&mut self, ctx: &mut Context<Self>) {
         if !self.flush_asked {
             self.flush_asked = true;
@@ -199,44 +197,34 @@ impl<A: Application> Raft<A> {
         }
     }
 
+    /// The step that was asked for.
+    pub(crate) fn on_flush(&mut self, ctx: &mut Context<Self>) {
+        self.flush_asked = false;
+        self.flush(ctx);
+    }
+
     /// Takes one step with everything that has arrived.
     pub(crate) fn flush(&mut self, ctx: &mut Context<Self>) {
         let mut events = std::mem::take(&mut self.events);
-        events.extend(self.take_writes());
-        events.extend(self.take_reads());
-        self.initializing.extend(self.init_replies.take());
+        let now = self.now();
         let State::Running(core) = &mut self.state else {
-            return self.refuse_all();
+            self.refuse_all();
+            return self.go_on_stopping(ctx);
         };
-        let now = Time(0) + self.epoch.elapsed();
+        self.requests.step();
+        let time = self.epoch_millis.saturating_add(now.0 / 1_000_000);
+        events.extend(self.proposals.take(&core.status(), time, |id| leader_info(core, id)));
+        events.extend(self.reads.take());
         let effects = core.step(now, events);
         self.carry_out(effects, ctx);
+        if let State::Running(core) = &self.state
+            && self.proposals.stepped(&core.status())
+        {
+            self.ask_flush(ctx);
+        }
         self.arm_timer(ctx);
         self.report_metrics(ctx);
-    }
-
-    fn take_writes(&mut self) -> Option<Event> {
-        let mut arrived = std::mem::replace(&mut self.arrived, Arrived::new());
-        for (write, reply_to) in arrived.writes.iter_mut().zip(self.write_replies.take()) {
-            write.reply_to = reply_to;
-        }
-        if arrived.writes.is_empty() {
-            return None;
-        }
-        self.proposed = arrived.writes;
-        Some(Event::Propose { id: crate::effects::PROPOSAL, commands: arrived.commands })
-    }
-
-    fn take_reads(&mut self) -> Option<Event> {
-        let replies = self.read_replies.take();
-        if replies.is_empty() {
-            return None;
-        }
-        self.next_read += 1;
-        let id = ReadId(self.next_read);
-        let permits = std::mem::take(&mut self.arrived_reads);
-        self.reads.push(Reads { id, replies, _permits: permits });
-        Some(Event::Read { id, consistency: Consistency::Linearizable })
+        self.go_on_stopping(ctx);
     }
 
     fn arm_timer(&mut self, ctx: &mut Context<Self>) {
@@ -249,13 +237,17 @@ impl<A: Application> Raft<A> {
             }
             ctx.cancel_future(timer);
         }
-        let now = Time(0) + self.epoch.elapsed();
-        let timer = ctx.run_later(deadline.since(now), |raft, ctx| {
+        let timer = ctx.run_later(deadline.since(self.now()), |raft, ctx| {
             raft.deadline = None;
             raft.events.push(Event::Timeout);
             raft.flush(ctx);
         });
         self.deadline = Some((deadline, timer));
+    }
+
+    /// The time on the core's clock.
+    pub(crate) fn now(&self) -> Time {
+        Time(0) + self.epoch.elapsed()
     }
 
     /// Stops for good: the storage failed, or the application wants it.
@@ -264,11 +256,9 @@ impl<A: Application> Raft<A> {
             return;
         }
         let reason = reason.into();
-        let mut last = self.current_metrics();
-        last.state = RaftState::Stopped { reason: Arc::clone(&reason) };
-        last.leader = None;
-        self.state = State::Stopped { reason: Arc::clone(&reason), last: Box::new(last) };
-        self.writes.abandon(Index::ZERO, &reason);
+        let last = Box::new(self.current_metrics().stopped(&reason));
+        self.state = State::Stopped { reason: Arc::clone(&reason), last };
+        self.proposals.abandon(Index::ZERO, &reason);
         self.refuse_all();
         self.report(self.current_metrics());
     }
@@ -276,16 +266,10 @@ impl<A: Application> Raft<A> {
     /// Answers everything that reached a stopped node.
     fn refuse_all(&mut self) {
         let State::Stopped { reason, .. } = &self.state else { return };
-        let stopped = || ClientError::Stopped { reason: Arc::clone(reason) };
-        for write in std::mem::take(&mut self.proposed) {
-            reply(write.reply_to, Err(stopped()));
-        }
-        for reads in std::mem::take(&mut self.reads) {
-            reads.replies.into_iter().for_each(|to| reply(to, Err(stopped())));
-        }
-        for to in std::mem::take(&mut self.initializing) {
-            reply(to, Err(InitWithConfigError::Stopped { reason: reason.to_string() }));
-        }
+        let error = ClientError::Stopped { reason: Arc::clone(reason) };
+        self.proposals.refuse_all(&error);
+        self.reads.refuse_all(&error);
+        self.requests.stop(reason);
     }
 
     pub(crate) fn fail(&mut self, what: &str, error: impl std::fmt::Display) {
@@ -300,69 +284,16 @@ impl<A: Application> Raft<A> {
         }
     }
 
-    /// Where clients should go instead.
-    pub(crate) fn leader_info(&self, leader: Option<NodeId>) -> Option<LeaderInfo> {
-        let id = leader?;
+    /// Where a node is.
+    pub(crate) fn leader_info(&self, id: NodeId) -> LeaderInfo {
         let address = self.membership().and_then(|members| members.address(id)).cloned();
-        Some(LeaderInfo { id, address })
+        LeaderInfo { id, address }
     }
+}
 
-    pub(crate) fn current_metrics(&self) -> RaftMetrics {
-        let core = match &self.state {
-            State::Running(core) => core,
-            State::Stopped { last, .. } => return (**last).clone(),
-        };
-        let status = core.status();
-        let membership = core.membership();
-        RaftMetrics {
-            id: self.id,
-            state: RaftState::Running(status.role),
-            current_term: status.current_term,
-            voted_for: status.voted_for,
-            leader: status.leader,
-            commit_index: status.commit_index,
-            last_applied: status.last_applied,
-            last_log_index: status.last_log.index,
-            last_durable_index: status.last_durable,
-            membership: membership.map(|(_, membership)| Arc::clone(membership)),
-            membership_index: membership.map_or(Index::ZERO, |(index, _)| *index),
-        }
-    }
-
-    fn report_metrics(&mut self, ctx: &mut Context<Self>) {
-        if let State::Stopped { .. } = self.state {
-            return;
-        }
-        let metrics = self.current_metrics();
-        let news = self.reported.as_ref().is_none_or(|before| metrics.has_news(before));
-        if news {
-            self.report(metrics);
-        } else if !self.report_due && self.reported.as_ref() != Some(&metrics) {
-            self.report_due = true;
-            ctx.run_later(self.config.metrics_rate, |raft, _| {
-                raft.report_due = false;
-                raft.report(raft.current_metrics());
-            });
-        }
-    }
-
-    fn report(&mut self, metrics: RaftMetrics) {
-        let role = |metrics: &RaftMetrics| (metrics.state.clone(), metrics.leader);
-        if self.reported.as_ref().map(role) != Some(role(&metrics)) {
-            let RaftMetrics { id, state, current_term, leader, .. } = &metrics;
-            let leader = leader.map_or("none".to_string(), |leader| leader.to_string());
-            match state {
-                RaftState::Running(role) => {
-                    info!("node {id} is {role} in term {current_term}, leader: {leader}");
-                }
-                RaftState::Stopped { reason } => info!("node {id} has stopped: {reason}"),
-            }
-        }
-        if let Some(recipient) = &self.metrics {
-            recipient.do_send(metrics.clone());
-        }
-        self.reported = Some(metrics);
-    }
+fn leader_info(core: &Core, id: NodeId) -> LeaderInfo {
+    let address = core.membership().and_then(|(_, members)| members.address(id)).cloned();
+    LeaderInfo { id, address }
 }
 
 impl<A: Application> Actor for Raft<A> {
@@ -370,6 +301,7 @@ impl<A: Application> Actor for Raft<A> {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.watch_disk_space(ctx);
         self.flush(ctx);
     }
 }

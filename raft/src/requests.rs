@@ -11,10 +11,13 @@ use std::sync::Arc;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
-use bytes::Bytes;
 
+use crate::application::Application;
+use crate::envelope::Draft;
 use crate::gate::Permit;
 use crate::messages::{ClientError, ClientResponse, Entry, EntryPayload, Index, ResponseMode};
+use crate::sessions::{Serial, SessionId};
+use crate::storage::Outcome;
 
 /// Where the answer to a message goes; `None` if its sender does not wait for one.
 pub type ReplyTo<R> = Option<OneshotSender<R>>;
@@ -56,7 +59,10 @@ pub(crate) fn reply<R>(to: ReplyTo<R>, answer: R) {
     }
 }
 
-pub type WriteResult<R> = Result<ClientResponse<R>, ClientError>;
+pub type WriteResult<A> = Result<
+    ClientResponse<<A as Application>::Response>,
+    ClientError<<A as Application>::Rejection>,
+>;
 
 /// The answer to a request: now, if it can't be taken, or later.
 pub enum Answer<R> {
@@ -73,53 +79,123 @@ impl<A: Actor, M: Message> MessageResponse<A, M> for Answer<M::Result> {
     }
 }
 
+/// A write that arrived and is not proposed yet.
+pub(crate) struct Arrival<A: Application> {
+    pub(crate) draft: Draft,
+    pub(crate) serial: Option<Serial>,
+    pub(crate) write: Write<A>,
+}
+
 /// A write that is not answered.
-pub(crate) struct Write<R> {
-    pub(crate) reply_to: ReplyTo<WriteResult<R>>,
-    pub(crate) response_mode: ResponseMode,
+pub(crate) struct Write<A: Application> {
+    pub(crate) asker: Asker<A>,
+    /// Why it is not done, unless it was done before: the log holds a question in its place.
+    pub(crate) rejection: Option<A::Rejection>,
     /// Held until the answer.
     pub(crate) _permit: Permit,
 }
 
-/// Writes that are in the log, by index.
-pub(crate) struct Writes<R> {
-    until_committed: VecDeque<(Index, Write<R>)>,
-    until_applied: VecDeque<(Index, Write<R>)>,
+/// Who waits for a write, and for what.
+pub(crate) enum Asker<A: Application> {
+    Command(ReplyTo<WriteResult<A>>, ResponseMode),
+    Session(ReplyTo<Result<SessionId, ClientError>>),
 }
 
-impl<R> Writes<R> {
-    pub(crate) fn new() -> Writes<R> {
+impl<A: Application> Write<A> {
+    /// Whether it is a command of the application.
+    pub(crate) fn is_command(&self) -> bool {
+        matches!(self.asker, Asker::Command(..))
+    }
+
+    /// It has no result.
+    pub(crate) fn refuse(self, error: ClientError) {
+        match self.asker {
+            Asker::Command(to, _) => reply(to, Err(error.for_write())),
+            Asker::Session(to) => reply(to, Err(error)),
+        }
+    }
+
+    /// The application refuses it.
+    pub(crate) fn reject(self, rejection: A::Rejection) {
+        match self.asker {
+            Asker::Command(to, _) => reply(to, Err(ClientError::Rejected(rejection))),
+            // Nobody asks the application about a session.
+            Asker::Session(_) => {}
+        }
+    }
+
+    fn answer(self, index: Index, outcome: Outcome<A::Response>) {
+        let (to, outcome) = match (self.asker, outcome) {
+            (Asker::Session(to), Outcome::Registered(id)) => return reply(to, Ok(id)),
+            (Asker::Session(to), _) => return reply(to, Err(contradiction())),
+            (Asker::Command(to, _), outcome) => (to, outcome),
+        };
+        let answer = match outcome {
+            Outcome::Response(response) => Ok(ClientResponse::Applied { index, response }),
+            Outcome::AppliedBefore => Err(ClientError::AppliedBefore),
+            Outcome::Refused(error) => Err(ClientError::Session(error)),
+            Outcome::NotApplied => match self.rejection {
+                Some(rejection) => Err(ClientError::Rejected(rejection)),
+                None => Err(contradiction().for_write()),
+            },
+            Outcome::Registered(_) => Err(contradiction().for_write()),
+        };
+        reply(to, answer);
+    }
+}
+
+/// The storage answered another question than it was asked.
+fn contradiction() -> ClientError {
+    ClientError::OutcomeUnknown { reason: "the storage's answer does not fit the write".into() }
+}
+
+/// Writes that are in the log, by index.
+pub(crate) struct Writes<A: Application> {
+    until_committed: VecDeque<(Index, Write<A>)>,
+    until_applied: VecDeque<(Index, Write<A>)>,
+}
+
+impl<A: Application> Writes<A> {
+    pub(crate) fn new() -> Writes<A> {
         Writes { until_committed: VecDeque::new(), until_applied: VecDeque::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.until_committed.is_empty() && self.until_applied.is_empty()
+    }
+
     /// Files writes under the indexes from `first` on.
-    pub(crate) fn logged(&mut self, first: Index, writes: Vec<Write<R>>) {
+    pub(crate) fn logged(&mut self, first: Index, writes: Vec<Write<A>>) {
         for (index, write) in (first.0..).map(Index).zip(writes) {
-            match write.response_mode {
-                ResponseMode::Committed => self.until_committed.push_back((index, write)),
-                ResponseMode::Applied => self.until_applied.push_back((index, write)),
+            match write.asker {
+                Asker::Command(_, ResponseMode::Committed) => {
+                    self.until_committed.push_back((index, write));
+                }
+                Asker::Command(_, ResponseMode::Applied) | Asker::Session(_) => {
+                    self.until_applied.push_back((index, write));
+                }
             }
         }
     }
 
     /// Answers those that wait for commitment only.
     pub(crate) fn committed(&mut self, until: Index) {
-        while self.until_committed.front().is_some_and(|(index, _)| *index <= until)
-            && let Some((index, write)) = self.until_committed.pop_front()
+        while let Some((index, write)) =
+            self.until_committed.pop_front_if(|(index, _)| *index <= until)
         {
-            reply(write.reply_to, Ok(ClientResponse::Committed { index }));
+            if let Asker::Command(to, _) = write.asker {
+                reply(to, Ok(ClientResponse::Committed { index }));
+            }
         }
     }
 
-    /// Answers with the responses to the commands among these entries, which are as many.
-    pub(crate) fn applied(&mut self, entries: &[Entry], responses: Vec<R>) {
+    /// Answers with what came of the commands among these entries, which are as many.
+    pub(crate) fn applied(&mut self, entries: &[Entry], outcomes: Vec<Outcome<A::Response>>) {
         let is_command = |entry: &&Entry| matches!(entry.payload, EntryPayload::Normal(_));
-        for (entry, response) in entries.iter().filter(is_command).zip(responses) {
+        for (entry, outcome) in entries.iter().filter(is_command).zip(outcomes) {
             let index = entry.index;
-            if self.until_applied.front().is_some_and(|(waiting, _)| *waiting == index)
-                && let Some((_, write)) = self.until_applied.pop_front()
-            {
-                reply(write.reply_to, Ok(ClientResponse::Applied { index, response }));
+            if let Some((_, write)) = self.until_applied.pop_front_if(|(at, _)| *at == index) {
+                write.answer(index, outcome);
             }
         }
     }
@@ -129,22 +205,43 @@ impl<R> Writes<R> {
         for writes in [&mut self.until_committed, &mut self.until_applied] {
             let kept = writes.partition_point(|(index, _)| *index <= beyond);
             for (_, write) in writes.drain(kept..) {
-                let reason = Arc::clone(reason);
-                reply(write.reply_to, Err(ClientError::OutcomeUnknown { reason }));
+                write.refuse(ClientError::OutcomeUnknown { reason: Arc::clone(reason) });
             }
         }
     }
 }
 
-/// Writes that arrived and are not proposed yet: their commands, and whom to answer.
-pub(crate) struct Arrived<R> {
-    pub(crate) commands: Vec<Bytes>,
-    pub(crate) writes: Vec<Write<R>>,
+/// Writes that arrived and are not proposed yet, and where to answer them: the commands' and the
+/// sessions' addresses are filed apart, each in the order of arrival.
+pub(crate) struct Arrived<A: Application> {
+    pub(crate) writes: Vec<Arrival<A>>,
     pub(crate) bytes: usize,
+    pub(crate) write_replies: Filed<WriteResult<A>>,
+    pub(crate) session_replies: Filed<Result<SessionId, ClientError>>,
 }
 
-impl<R> Arrived<R> {
-    pub(crate) fn new() -> Arrived<R> {
-        Arrived { commands: Vec::new(), writes: Vec::new(), bytes: 0 }
+impl<A: Application> Arrived<A> {
+    pub(crate) fn new() -> Arrived<A> {
+        Arrived {
+            writes: Vec::new(),
+            bytes: 0,
+            write_replies: Filed::default(),
+            session_replies: Filed::default(),
+        }
+    }
+
+    /// All of them, with their reply addresses.
+    pub(crate) fn take(&mut self) -> Vec<Arrival<A>> {
+        self.bytes = 0;
+        let mut commands = self.write_replies.take().into_iter();
+        let mut sessions = self.session_replies.take().into_iter();
+        let mut writes = std::mem::take(&mut self.writes);
+        for arrival in &mut writes {
+            match &mut arrival.write.asker {
+                Asker::Command(to, _) => *to = commands.next().flatten(),
+                Asker::Session(to) => *to = sessions.next().flatten(),
+            }
+        }
+        writes
     }
 }

@@ -12,7 +12,11 @@ use actix_raft::config::Config;
 use actix_raft::messages::{Address, ClientError, EntryPayload, Index, NodeId, Term};
 use actix_raft::metrics::{RaftMetrics, RaftState, RoleName};
 use actix_raft::raft::{Raft, RaftOptions, StartError};
-use actix_raft::storage::{Apply, GetInitialState, ReadLog, SaveLog, StorageError, StoredState};
+use actix_raft::storage::{
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, Outcome, ReadLog, ReadSnapshot,
+    SaveLog, Snapshot, SnapshotChunk, StorageError, StoreSnapshotChunk, StoredState,
+    WatchDiskSpace,
+};
 use actix_raft::testing::{MemoryStorage, Router};
 use support::{Cluster, Journal, members, on_virtual_time, until};
 
@@ -154,12 +158,14 @@ impl Handler<ReadLog> for Failing {
     }
 }
 
+without_snapshots!(Failing);
+
 impl Handler<Apply<Journal>> for Failing {
     type Result = MessageResult<Apply<Journal>>;
 
     fn handle(&mut self, apply: Apply<Journal>, _: &mut Context<Self>) -> Self::Result {
         let commands = apply.entries.iter().filter_map(|entry| match &entry.payload {
-            EntryPayload::Normal(command) => Some((0, command.clone())),
+            EntryPayload::Normal(command) => Some(Outcome::Response((0, command.clone()))),
             EntryPayload::Blank | EntryPayload::ConfigChange(_) => None,
         });
         MessageResult(Ok(commands.collect()))
@@ -171,7 +177,7 @@ fn a_node_whose_storage_fails_stops_says_why_and_acknowledges_nothing_more() {
     on_virtual_time(async {
         // The first save is the configuration, the second the vote, the third the first entry.
         let storage = Failing { fails_from: 4, ..Failing::default() }.start();
-        let mut cluster = Cluster { router: Router::new(), nodes: Vec::new() };
+        let mut cluster = Cluster::empty();
         cluster.add(1, storage, Config::default()).await;
         let node = cluster.nodes[0].clone();
         node.initialize(vec![]).await.unwrap();

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context, Handler, MessageResult, ResponseFuture};
 use actix_raft::messages::{Entry, Term};
 use actix_raft::storage::{
-    Apply, GetInitialState, ReadLog, Save, SaveLog, Storage, StorageError, StoredState,
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, ReadLog, ReadSnapshot, Save, SaveLog,
+    Snapshot, SnapshotChunk, Storage, StorageError, StoreSnapshotChunk, StoredState,
+    WatchDiskSpace,
 };
 use actix_raft::testing::MemoryStorage;
 use support::{Cluster, Journal, on_virtual_time, until};
@@ -47,6 +49,8 @@ impl Handler<ReadLog> for Notes {
         Ok(Vec::new())
     }
 }
+
+without_snapshots!(Notes);
 
 impl Handler<Apply<Journal>> for Notes {
     type Result = MessageResult<Apply<Journal>>;
@@ -120,6 +124,8 @@ impl Handler<ReadLog> for OneLate {
         Box::pin(async { answer.await.unwrap() })
     }
 }
+
+without_snapshots!(OneLate);
 
 impl Handler<Apply<Journal>> for OneLate {
     type Result = ResponseFuture<<Apply<Journal> as actix::Message>::Result>;

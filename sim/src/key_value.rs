@@ -2,6 +2,7 @@
 //! deleted, whose history is checked for linearizability.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use actix_raft::application::{Application, DecodeError, StateMachine};
 use actix_raft::messages::Index;
@@ -87,6 +88,7 @@ fn mix(number: u64) -> u64 {
 impl Application for Registers {
     type Command = Change;
     type Response = Changed;
+    type Rejection = Infallible;
 
     fn encode(change: Change) -> Bytes {
         let mut bytes = BytesMut::new();

@@ -2,20 +2,21 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
-use actix::{Actor, Addr};
+use actix::Actor;
 use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::client::Client;
 use actix_raft::config::Config;
 use actix_raft::messages::{Address, Index, NodeId};
 use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
-use actix_raft::storage::{Apply, GetInitialState, RaftStorage, ReadLog, SaveLog};
+use actix_raft::storage::Storage;
 use actix_raft::testing::{MemoryStorage, Router};
+use actix_raft::validation::Validator;
 use bytes::{Buf, Bytes};
 
 /// A state machine that keeps all it is given: the response is the number of commands before, and
@@ -26,6 +27,7 @@ pub struct Journal(Vec<Bytes>);
 impl Application for Journal {
     type Command = Bytes;
     type Response = (usize, Bytes);
+    type Rejection = Infallible;
 
     fn encode(command: Bytes) -> Bytes {
         command
@@ -85,9 +87,9 @@ pub async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
 }
 
 /// Nodes that talk through a router.
-pub struct Cluster {
+pub struct Cluster<A: Application = Journal> {
     pub router: Router,
-    pub nodes: Vec<Client<Journal>>,
+    pub nodes: Vec<Client<A>>,
 }
 
 impl Cluster {
@@ -110,22 +112,59 @@ impl Cluster {
         cluster.leader().await;
         cluster
     }
+}
 
-    pub async fn add<S: RaftStorage<Journal>>(&mut self, id: u64, storage: Addr<S>, config: Config)
+impl<A: Application> Cluster<A> {
+    pub fn empty() -> Cluster<A> {
+        Cluster { router: Router::new(), nodes: Vec::new() }
+    }
+
+    /// Nodes 1 to `size`, initialized, and a leader.
+    pub async fn formed_of(
+        size: u64,
+        config: Config,
+        state_machine: impl Fn() -> A,
+        validator: impl Fn() -> Option<Box<dyn Validator<A>>>,
+    ) -> Cluster<A>
     where
-        S::Context: ToEnvelope<S, GetInitialState>
-            + ToEnvelope<S, SaveLog>
-            + ToEnvelope<S, ReadLog>
-            + ToEnvelope<S, Apply<Journal>>,
+        A: StateMachine + Unpin,
     {
+        let mut cluster = Cluster::empty();
+        for id in 1..=size {
+            let storage = MemoryStorage::new(state_machine()).start();
+            let mut options = RaftOptions::new(NodeId(id), storage, cluster.router.port().start());
+            options.config = config.clone();
+            options.validator = validator();
+            cluster.add_with(options).await;
+        }
+        for node in &cluster.nodes {
+            node.initialize(members(size)).await.unwrap();
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    pub async fn add(&mut self, id: u64, storage: impl Into<Storage<A>>, config: Config) {
         let mut options = RaftOptions::new(NodeId(id), storage, self.router.port().start());
         options.config = config;
+        self.add_with(options).await;
+    }
+
+    pub async fn add_with(&mut self, options: RaftOptions<A>) {
+        let id = options.id;
         let node = Raft::start(options).await.unwrap();
-        self.router.attach(NodeId(id), &node);
+        self.router.attach(id, &node);
         self.nodes.push(node);
     }
 
-    pub fn node(&self, id: NodeId) -> &Client<Journal> {
+    /// Some voter that does not lead.
+    pub async fn follower(&self) -> NodeId {
+        let leader = self.leader().await;
+        let membership = self.metrics(leader).await.membership.unwrap();
+        membership.voters().iter().copied().find(|id| *id != leader).unwrap()
+    }
+
+    pub fn node(&self, id: NodeId) -> &Client<A> {
         &self.nodes[id.0 as usize - 1]
     }
 
@@ -142,7 +181,7 @@ impl Cluster {
     pub async fn leader_after(&self, term: u64) -> NodeId {
         loop {
             for node in &self.nodes {
-                let metrics = node.metrics().await.unwrap();
+                let Some(metrics) = node.metrics().await else { continue };
                 let ready = metrics.commit_index == metrics.last_log_index;
                 if metrics.is_leader() && metrics.current_term.0 > term && ready {
                     return metrics.id;
@@ -151,6 +190,46 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// Handlers of an actor that takes no snapshots and looks at no disk.
+#[macro_export]
+macro_rules! without_snapshots {
+    ($storage:ty) => {
+        impl actix::Handler<actix_raft::storage::BuildSnapshot> for $storage {
+            type Result = Result<Option<Snapshot>, StorageError>;
+
+            fn handle(&mut self, _: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+        impl actix::Handler<ReadSnapshot> for $storage {
+            type Result = Result<Option<SnapshotChunk>, StorageError>;
+
+            fn handle(&mut self, _: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+        impl actix::Handler<StoreSnapshotChunk> for $storage {
+            type Result = Result<u64, StorageError>;
+
+            fn handle(&mut self, _: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+                Ok(0)
+            }
+        }
+        impl actix::Handler<InstallSnapshot> for $storage {
+            type Result = Result<bool, StorageError>;
+
+            fn handle(&mut self, _: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(false)
+            }
+        }
+        impl actix::Handler<WatchDiskSpace> for $storage {
+            type Result = ();
+
+            fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
+        }
+    };
 }
 
 pub fn members(size: u64) -> Vec<(NodeId, Address)> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_raft::application::Application;
 use actix_raft::messages::{Entry, EntryPayload, Index};
-use actix_raft::storage::{ReadLog, Save, Storage, StorageError, StoredState};
+use actix_raft::storage::{Outcome, ReadLog, Save, Storage, StorageError, StoredState};
 
 use super::contract::{Contract, Failure};
 use super::model::{Difference, Model, show, show_entry, show_log};
@@ -122,7 +122,10 @@ impl<A: Application> Probe<A> {
     }
 
     /// Applies these entries; there must be as many responses as commands.
-    pub(super) async fn apply(&self, entries: &[Entry]) -> Result<Vec<A::Response>, Failure> {
+    pub(super) async fn apply(
+        &self,
+        entries: &[Entry],
+    ) -> Result<Vec<Outcome<A::Response>>, Failure> {
         let commands = entries.iter().filter(|entry| is_command(entry)).count();
         let responses = self.ask("applying", self.storage.apply(entries.into())).await?;
         if responses.len() != commands {
@@ -289,7 +292,7 @@ where
 /// Entries applied so far with their responses; none for entries that are no commands.
 pub(super) struct Journal<R> {
     pub(super) entries: Vec<Entry>,
-    pub(super) responses: Vec<Option<R>>,
+    pub(super) responses: Vec<Option<Outcome<R>>>,
 }
 
 impl<R: PartialEq + std::fmt::Debug> Journal<R> {

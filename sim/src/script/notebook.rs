@@ -1,5 +1,6 @@
 //! The application of scripts: a notebook, into which clients write words.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use actix_raft::application::{Application, DecodeError, StateMachine};
@@ -47,6 +48,7 @@ impl Application for Page {
     type Command = String;
     /// How many words there are.
     type Response = usize;
+    type Rejection = Infallible;
 
     fn encode(word: String) -> Bytes {
         word.into()

@@ -1,6 +1,7 @@
 //! The replicated state: registers, and everything that was ever put into them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, Read};
 
 use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
@@ -37,6 +38,7 @@ impl Store {
 impl Application for Store {
     type Command = Put;
     type Response = Replaced;
+    type Rejection = Infallible;
 
     fn encode(put: Put) -> Bytes {
         let mut bytes = BytesMut::with_capacity(9);

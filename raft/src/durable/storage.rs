@@ -1,48 +1,34 @@
-//! A storage ready to use: a durable log on disk, and a thread for the state machine.
-//!
-//! ```text
-//!              +-- SaveLog --> log thread ("raft-log"): one fsync for all that wait
-//!   Raft ------+-- ReadLog --> a blocking task
-//!              +-- Apply ----> apply thread ("raft-apply"): StateMachine
-//! ```
-//!
-//! So a slow disk delays no heartbeat, and a slow state machine delays neither. The state machine
-//! lives in memory: after a restart it is built again from the log.
+//! The actor that plugs log and state machine into the seam to storage.
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 
 use actix::dev::MessageResponse;
-use actix::{Actor, Context, Handler, ResponseFuture};
-pub use actix_raft_log::disk::{Disk, DiskFile};
-use actix_raft_log::error::ReadError;
-pub use actix_raft_log::error::{Identity, OpenError as LogOpenError};
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use actix_raft_log::disk::Disk;
+use actix_raft_log::error::{Identity, OpenError as LogOpenError, ReadError};
 use actix_raft_log::real::RealDisk;
-pub use actix_raft_log::wal::LogOptions;
+use actix_raft_log::wal::LogOptions;
 use actix_raft_log::writer::Log;
 
-use crate::application::{Application, StateMachine};
-use crate::apply::apply_all;
+use super::apply::{ApplyThread, OnThread, Task};
+use crate::application::StateMachine;
 use crate::messages::{Entry, NodeId};
+use crate::replicated::Replicated;
 use crate::requests::{ReplyTo, reply};
-use crate::storage::{Apply, GetInitialState, ReadLog, Save, SaveLog, StorageError, StoredState};
+use crate::storage::{
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, ReadLog, ReadSnapshot, Save, SaveLog,
+    SnapshotChunk, StorageError, StoreSnapshotChunk, StoredState, WatchDiskSpace,
+};
 
 /// A log in a directory and a state machine on a thread of its own. Start it as an actor on the
 /// arbiter of its node.
-pub struct DurableStorage<A: Application> {
+pub struct DurableStorage<M: StateMachine> {
     stored: StoredState,
     log: Arc<Log>,
-    apply: mpsc::Sender<ToApply<A>>,
+    apply: ApplyThread<M>,
 }
-
-struct ToApply<A: Application> {
-    entries: Arc<[Entry]>,
-    reply_to: ReplyTo<ApplyResult<A>>,
-}
-
-type ApplyResult<A> = Result<Vec<<A as Application>::Response>, StorageError>;
 
 /// Why a storage could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +41,7 @@ pub enum OpenError {
     Thread(io::Error),
 }
 
-impl<A: StateMachine> DurableStorage<A> {
+impl<M: StateMachine> DurableStorage<M> {
     /// Opens the log in a directory, or makes a new one; the directory's parent must be there.
     /// `state_machine` is one that nothing was applied to. A directory belongs to one node of one
     /// cluster, and to one process at a time.
@@ -67,8 +53,8 @@ impl<A: StateMachine> DurableStorage<A> {
         directory: impl AsRef<Path>,
         cluster_id: &str,
         id: NodeId,
-        state_machine: A,
-    ) -> Result<DurableStorage<A>, OpenError> {
+        state_machine: M,
+    ) -> Result<DurableStorage<M>, OpenError> {
         let identity = Identity { cluster_id: cluster_id.to_string(), node_id: id };
         let disk = Arc::new(RealDisk::open(directory.as_ref())?);
         DurableStorage::open_on(disk, LogOptions::new(identity), state_machine)
@@ -84,14 +70,11 @@ impl<A: StateMachine> DurableStorage<A> {
     pub fn open_on(
         disk: Arc<dyn Disk>,
         options: LogOptions,
-        state_machine: A,
-    ) -> Result<DurableStorage<A>, OpenError> {
+        state_machine: M,
+    ) -> Result<DurableStorage<M>, OpenError> {
         let (log, stored) = Log::open(disk, options)?;
-        let (apply, to_apply) = mpsc::channel();
-        thread::Builder::new()
-            .name("raft-apply".to_string())
-            .spawn(move || apply_each(state_machine, &to_apply))
-            .map_err(OpenError::Thread)?;
+        let apply =
+            ApplyThread::start(Replicated::new(state_machine)).map_err(OpenError::Thread)?;
         Ok(DurableStorage { stored, log: Arc::new(log), apply })
     }
 
@@ -102,18 +85,11 @@ impl<A: StateMachine> DurableStorage<A> {
     }
 }
 
-/// The apply thread: ends when the storage is gone.
-fn apply_each<A: StateMachine>(mut state_machine: A, to_apply: &mpsc::Receiver<ToApply<A>>) {
-    for ToApply { entries, reply_to } in to_apply {
-        reply(reply_to, apply_all(&mut state_machine, &entries));
-    }
-}
-
-impl<A: StateMachine> Actor for DurableStorage<A> {
+impl<M: StateMachine> Actor for DurableStorage<M> {
     type Context = Context<Self>;
 }
 
-impl<A: StateMachine> Handler<GetInitialState> for DurableStorage<A> {
+impl<M: StateMachine> Handler<GetInitialState> for DurableStorage<M> {
     type Result = Result<StoredState, StorageError>;
 
     fn handle(&mut self, _: GetInitialState, _: &mut Context<Self>) -> Self::Result {
@@ -127,13 +103,13 @@ pub struct SaveReply {
     save: Save,
 }
 
-impl<A: StateMachine> MessageResponse<DurableStorage<A>, SaveLog> for SaveReply {
-    fn handle(self, _: &mut Context<DurableStorage<A>>, tx: ReplyTo<Result<(), StorageError>>) {
+impl<M: StateMachine> MessageResponse<DurableStorage<M>, SaveLog> for SaveReply {
+    fn handle(self, _: &mut Context<DurableStorage<M>>, tx: ReplyTo<Result<(), StorageError>>) {
         self.log.save(self.save, move |saved| reply(tx, saved.map_err(StorageError::new)));
     }
 }
 
-impl<A: StateMachine> Handler<SaveLog> for DurableStorage<A> {
+impl<M: StateMachine> Handler<SaveLog> for DurableStorage<M> {
     type Result = SaveReply;
 
     fn handle(&mut self, SaveLog { save }: SaveLog, _: &mut Context<Self>) -> SaveReply {
@@ -141,7 +117,7 @@ impl<A: StateMachine> Handler<SaveLog> for DurableStorage<A> {
     }
 }
 
-impl<A: StateMachine> Handler<ReadLog> for DurableStorage<A> {
+impl<M: StateMachine> Handler<ReadLog> for DurableStorage<M> {
     type Result = ResponseFuture<Result<Vec<Entry>, StorageError>>;
 
     fn handle(&mut self, read: ReadLog, _: &mut Context<Self>) -> Self::Result {
@@ -159,27 +135,48 @@ impl<A: StateMachine> Handler<ReadLog> for DurableStorage<A> {
     }
 }
 
-/// Entries on their way to the apply thread, which answers itself.
-pub struct ApplyReply<A: Application> {
-    apply: mpsc::Sender<ToApply<A>>,
-    entries: Arc<[Entry]>,
-}
+impl<M: StateMachine> Handler<Apply<M>> for DurableStorage<M> {
+    type Result = OnThread<M, <Apply<M> as Message>::Result>;
 
-impl<A: StateMachine> MessageResponse<DurableStorage<A>, Apply<A>> for ApplyReply<A> {
-    fn handle(self, _: &mut Context<DurableStorage<A>>, reply_to: ReplyTo<ApplyResult<A>>) {
-        let ToApply { reply_to, .. } =
-            match self.apply.send(ToApply { entries: self.entries, reply_to }) {
-                Ok(()) => return,
-                Err(mpsc::SendError(refused)) => refused,
-            };
-        reply(reply_to, Err(StorageError::new("the state machine's thread ended by a panic")));
+    fn handle(&mut self, apply: Apply<M>, _: &mut Context<Self>) -> Self::Result {
+        self.apply.answer(|to| Task::Apply(apply.entries, to))
     }
 }
 
-impl<A: StateMachine> Handler<Apply<A>> for DurableStorage<A> {
-    type Result = ApplyReply<A>;
+impl<M: StateMachine> Handler<BuildSnapshot> for DurableStorage<M> {
+    type Result = OnThread<M, <BuildSnapshot as Message>::Result>;
 
-    fn handle(&mut self, apply: Apply<A>, _: &mut Context<Self>) -> ApplyReply<A> {
-        ApplyReply { apply: self.apply.clone(), entries: apply.entries }
+    fn handle(&mut self, build: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
+        self.apply.answer(|to| Task::Build(build.base, to))
     }
+}
+
+impl<M: StateMachine> Handler<InstallSnapshot> for DurableStorage<M> {
+    type Result = OnThread<M, <InstallSnapshot as Message>::Result>;
+
+    fn handle(&mut self, install: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
+        self.apply.answer(|to| Task::Install(install.snapshot, to))
+    }
+}
+
+impl<M: StateMachine> Handler<ReadSnapshot> for DurableStorage<M> {
+    type Result = Result<Option<SnapshotChunk>, StorageError>;
+
+    fn handle(&mut self, _: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+        Ok(None)
+    }
+}
+
+impl<M: StateMachine> Handler<StoreSnapshotChunk> for DurableStorage<M> {
+    type Result = Result<u64, StorageError>;
+
+    fn handle(&mut self, _: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+        Ok(0)
+    }
+}
+
+impl<M: StateMachine> Handler<WatchDiskSpace> for DurableStorage<M> {
+    type Result = ();
+
+    fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
 }

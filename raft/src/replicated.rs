@@ -1,0 +1,142 @@
+//! A state machine with what replication adds to it: sessions, and snapshots of both.
+
+use std::io::{self, BufReader, Read, Write};
+
+use bytes::Bytes;
+
+use crate::application::{Snapshotting, StateMachine};
+use crate::envelope::Envelope;
+use crate::messages::{Entry, EntryPayload, Index};
+use crate::session_table::{Known, SessionTable};
+use crate::sessions::Serial;
+use crate::storage::{Outcome, StorageError};
+
+/// A state machine and its clients' sessions: what a storage applies entries to, takes snapshots of
+/// and restores. A [`RaftStorage`](crate::storage::RaftStorage) of your own holds one of these.
+///
+/// Commands lie in the log with a header, which says which session they belong to; this reads it.
+pub struct Replicated<M> {
+    state_machine: M,
+    sessions: SessionTable,
+}
+
+impl<M: StateMachine> Replicated<M> {
+    /// A state machine that nothing was applied to.
+    #[must_use]
+    pub fn new(state_machine: M) -> Replicated<M> {
+        Replicated { state_machine, sessions: SessionTable::default() }
+    }
+
+    /// The state machine.
+    #[must_use]
+    pub fn state_machine(&self) -> &M {
+        &self.state_machine
+    }
+
+    /// How many sessions of clients there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Applies committed entries, which follow those applied last: what answers
+    /// [`Apply`](crate::storage::Apply).
+    ///
+    /// # Errors
+    /// If the application can't read a command.
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Outcome<M::Response>>, StorageError> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match &entry.payload {
+                EntryPayload::Normal(payload) => {
+                    let envelope = Envelope::open(payload.clone())
+                        .map_err(|error| unreadable(entry.index, error))?;
+                    outcomes.push(self.apply_one(entry.index, envelope)?);
+                }
+                EntryPayload::Blank | EntryPayload::ConfigChange(_) => {}
+            }
+        }
+        if let Some(last) = entries.last() {
+            self.state_machine.applied(last.index);
+        }
+        Ok(outcomes)
+    }
+
+    fn apply_one(
+        &mut self,
+        index: Index,
+        envelope: Envelope,
+    ) -> Result<Outcome<M::Response>, StorageError> {
+        Ok(match envelope {
+            Envelope::Plain { command } => Outcome::Response(self.respond(index, command)?),
+            Envelope::Register { time, terms } => {
+                Outcome::Registered(self.sessions.register(index, time, terms))
+            }
+            Envelope::Write { time, serial, command } => {
+                match self.sessions.look_up(index, time, serial) {
+                    Ok(Known::New) => self.respond_in_session(index, serial, command)?,
+                    Ok(Known::Applied(answer)) => known::<M>(answer),
+                    Err(error) => Outcome::Refused(error),
+                }
+            }
+            Envelope::Probe { time, serial } => match self.sessions.look_up(index, time, serial) {
+                Ok(Known::New) => Outcome::NotApplied,
+                Ok(Known::Applied(answer)) => known::<M>(answer),
+                Err(error) => Outcome::Refused(error),
+            },
+        })
+    }
+
+    fn respond(&mut self, index: Index, command: Bytes) -> Result<M::Response, StorageError> {
+        let command = M::decode(command).map_err(|error| unreadable(index, error))?;
+        Ok(self.state_machine.apply(index, command))
+    }
+
+    fn respond_in_session(
+        &mut self,
+        index: Index,
+        serial: Serial,
+        command: Bytes,
+    ) -> Result<Outcome<M::Response>, StorageError> {
+        let response = self.respond(index, command)?;
+        self.sessions.keep(serial, M::encode_response(&response));
+        Ok(Outcome::Response(response))
+    }
+
+    /// The present state with its sessions, as [`StateMachine::snapshot`] says; `None` if the state
+    /// machine takes no snapshots.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshotting> {
+        let application = self.state_machine.snapshot()?;
+        let sessions = self.sessions.clone();
+        Some(Box::new(move |to: &mut dyn Write| {
+            sessions.write(to)?;
+            application(to)
+        }))
+    }
+
+    /// Takes the state from a snapshot, which includes everything up to `last_included`.
+    ///
+    /// # Errors
+    /// If the bytes can't be read or are no snapshot of this state machine. What state it holds is
+    /// not known then.
+    pub fn restore(&mut self, last_included: Index, from: &mut dyn Read) -> io::Result<()> {
+        let mut from = BufReader::new(from);
+        self.sessions = SessionTable::read(&mut from)?;
+        self.state_machine.restore(&mut from)?;
+        self.state_machine.applied(last_included);
+        Ok(())
+    }
+}
+
+fn known<M: StateMachine>(answer: Option<Bytes>) -> Outcome<M::Response> {
+    // One that this version can't read is as good as none.
+    match answer.and_then(|answer| M::decode_response(answer).ok()) {
+        Some(response) => Outcome::Response(response),
+        None => Outcome::AppliedBefore,
+    }
+}
+
+fn unreadable(index: Index, error: impl std::fmt::Display) -> StorageError {
+    StorageError::new(format!("the entry at index {index} is no command: {error}"))
+}
