@@ -36,6 +36,8 @@ pub(crate) struct SimDisk {
     pub(crate) opening: Option<u64>,
     /// Whether a bit of what it holds was flipped.
     pub(crate) flipped: bool,
+    /// Whether a bit of what it receives of a snapshot was flipped.
+    pub(crate) incoming_flipped: bool,
     /// How far which segment had been written when a bit was to be flipped.
     held: Option<(String, usize)>,
 }
@@ -66,6 +68,7 @@ impl SimDisk {
             full: false,
             opening: None,
             flipped: false,
+            incoming_flipped: false,
             held: None,
         }
     }
@@ -153,6 +156,23 @@ impl SimDisk {
         // Names are listed in order.
         let names = self.disk.list().unwrap_or_default();
         names.into_iter().filter(|name| name.ends_with(".wal")).collect()
+    }
+
+    /// Flips a bit of what was received of a snapshot so far; returns whether there is something.
+    pub(crate) fn flip_incoming(&mut self, seed: u64) -> bool {
+        let names = self.disk.list().unwrap_or_default();
+        let Some(name) = names.into_iter().find(|name| name.ends_with(".incoming")) else {
+            return false;
+        };
+        let mut dice = Dice::new(seed);
+        self.disk.damage(&name, |bytes| {
+            let place = dice.place(bytes.len());
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 1 << dice.below(8);
+                self.incoming_flipped = true;
+            }
+        });
+        self.incoming_flipped
     }
 
     /// Flips a bit somewhere in what the disk held before this call's last save; returns whether it

@@ -17,6 +17,8 @@
 //! | `laws/conflicts.rs` | finding where two logs agree |
 //! | `laws/commits.rs` | commits, applied entries |
 //! | `laws/reads.rs` | reads |
+//! | `laws/disks.rs` | servers that lose their disks |
+//! | `laws/snapshots.rs` | snapshots, and logs that are purged |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
 //! | `laws/memory.rs` | what is remembered of a server |
@@ -27,6 +29,7 @@ mod answers;
 mod ballots;
 mod commits;
 mod conflicts;
+mod disks;
 mod heard;
 mod logs;
 mod members;
@@ -36,10 +39,11 @@ mod reads;
 pub(crate) mod requests;
 mod roles;
 mod sent;
+mod snapshots;
 mod timers;
 mod unmoved;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,11 +55,12 @@ use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
+use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
 
 use crate::coverage::Coverage;
 use crate::image::Image;
-use memory::{LeaderLog, Life};
+use disks::Lost;
+use memory::{Known, LeaderLog, Life};
 pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
@@ -97,6 +102,8 @@ pub(crate) struct Shadow {
     pub(crate) applied: Index,
     /// Its latest snapshot.
     pub(crate) snapshot: Option<Snapshot>,
+    /// What was on a disk that it lost, until it is trusted again.
+    pub(crate) lost: Option<Lost>,
 }
 
 /// One step of one server.
@@ -115,6 +122,18 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// Whether a snapshot of the leader's was installed.
+    fn installs(&self) -> bool {
+        let installed =
+            |event: &Event| matches!(event, Event::SnapshotInstalled { installed: true, .. });
+        self.events.iter().any(installed)
+    }
+
+    /// Whether the server was given other settings.
+    fn is_configured(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Configure(_)))
+    }
+
     /// Whether the server led the same term before and after.
     fn leads_on(&self) -> bool {
         self.before.role == RoleName::Leader
@@ -133,11 +152,15 @@ pub(crate) struct Laws {
     steps: u64,
     leaders: BTreeMap<Term, NodeId>,
     leader_logs: BTreeMap<Term, LeaderLog>,
-    /// Every entry that was ever in a log, by index, with the term of the one before it.
-    entries: Vec<Vec<(Entry, Term)>>,
+    /// Every entry that was ever in a log, by index.
+    entries: Vec<Vec<Known>>,
+    /// Servers that ever lost a disk.
+    wiped: BTreeSet<NodeId>,
     committed: Vec<Entry>,
     /// The term of the leader that announced each.
     committed_in: Vec<Term>,
+    /// Every snapshot that was ever taken, by its position.
+    snapshots: BTreeMap<LogPosition, Snapshot>,
     /// The configurations among them, and the first.
     memberships: Vec<(Index, Arc<Membership>)>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
@@ -160,8 +183,10 @@ impl Laws {
             leaders: BTreeMap::new(),
             leader_logs: BTreeMap::new(),
             entries: Vec::new(),
+            wiped: BTreeSet::new(),
             committed: Vec::new(),
             committed_in: Vec::new(),
+            snapshots: BTreeMap::new(),
             memberships: vec![(Index::ZERO, Arc::new(membership.clone()))],
             votes: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -202,8 +227,10 @@ impl Laws {
 
     fn votes_for(&mut self, id: NodeId, term: Term, voted_for: NodeId) -> Result<(), Broken> {
         let first = *self.votes.entry((id, term)).or_insert(voted_for);
+        // One that has forgotten notes down that it follows the leader of the term.
+        let follows = self.was_wiped().contains(&id) && self.leaders.get(&term) == Some(&voted_for);
         law!(
-            first == voted_for,
+            first == voted_for || follows,
             "at most one vote in a term (§5.2)",
             "{id} voted for {first} and for {voted_for} in term {term}"
         );
@@ -235,7 +262,7 @@ impl Laws {
                 live.hard_state = save.hard_state.unwrap_or(live.hard_state);
                 if let Some(base) = &save.base {
                     let shadow = &mut shadows[step.at];
-                    self.begins_after(step, base, shadow)?;
+                    self.begins_after(step, base, shadow, coverage)?;
                     self.in_force(step.at, shadow);
                 }
                 for run in &save.entries {
@@ -271,10 +298,12 @@ impl Laws {
                 Effect::ReadRefused { id, error } => {
                     self.read_refused(step, *id, *error)?;
                 }
-                Effect::BuildSnapshot { .. }
-                | Effect::ReadSnapshot { .. }
-                | Effect::StoreSnapshotChunk { .. }
-                | Effect::InstallSnapshot { .. } => {}
+                Effect::BuildSnapshot { base } => self.builds(step, base, &shadows[step.at])?,
+                Effect::InstallSnapshot { snapshot } => {
+                    self.installs(step, snapshot, &shadows[step.at])?;
+                }
+                // What is read and stored is looked at as it leaves and arrives.
+                Effect::ReadSnapshot { .. } | Effect::StoreSnapshotChunk { .. } => {}
                 Effect::MembersChanged { id, result } => {
                     self.members_changed(step, *id, result, &shadows[step.at])?;
                 }
@@ -296,6 +325,7 @@ impl Laws {
         self.reads_end_with_office(step)?;
         self.read_asked(step, &shadows[step.at])?;
         self.stands(step)?;
+        self.stands_still(step)?;
         self.asks(step)?;
         self.next_probe(step, &shadows[step.at])?;
         self.asked(step);
@@ -311,6 +341,7 @@ impl Laws {
                 Event::Unreachable { peer } => {
                     let life = &mut self.lives[step.at];
                     life.in_flight.remove(peer);
+                    life.pieces.remove(peer);
                     life.asked.remove(peer);
                 }
                 Event::Saved { id } => {
@@ -324,9 +355,12 @@ impl Laws {
                     life.in_flight.values_mut().for_each(|in_flight| in_flight.chances += 1);
                 }
                 Event::Timeout => {
-                    let in_flight = self.lives[step.at].in_flight.values_mut();
-                    in_flight.for_each(|in_flight| in_flight.chances += 1);
+                    let life = &mut self.lives[step.at];
+                    let windows = life.in_flight.values_mut().chain(life.pieces.values_mut());
+                    windows.for_each(|in_flight| in_flight.chances += 1);
                 }
+                Event::SnapshotBuilt { .. } => self.lives[step.at].building = None,
+                Event::SnapshotInstalled { .. } => self.lives[step.at].installing = None,
                 Event::Initialize { membership } => self.forms(step, membership, shadow),
                 Event::ChangeMembers { .. }
                 | Event::TransferLeadership { .. }
@@ -336,10 +370,8 @@ impl Laws {
                 Event::Configure(config) => self.configs[step.at] = config.clone(),
                 Event::Propose { .. }
                 | Event::Applied { .. }
-                | Event::SnapshotBuilt { .. }
                 | Event::SnapshotRead { .. }
                 | Event::SnapshotChunkStored { .. }
-                | Event::SnapshotInstalled { .. }
                 | Event::DiskSpace { .. } => {}
             }
         }
@@ -354,10 +386,21 @@ impl Laws {
         if after.current_term == before.current_term && before.voted_for.is_some() {
             law!(after.voted_for == before.voted_for, law, "the vote changed: {after}");
         }
-        let order = after.last_applied <= after.commit_index
+        // Without a snapshot, since it was damaged, the log may begin later all the same.
+        let has_snapshot = after.snapshot != LogPosition::ZERO;
+        let order = (after.purged.index <= after.snapshot.index || !has_snapshot)
+            && after.snapshot.index <= after.last_applied
+            && after.last_applied <= after.commit_index
             && after.commit_index <= after.last_log.index
             && after.last_durable <= after.last_log.index;
-        law!(order, "applied <= commit <= last", "{after} durable={}", after.last_durable);
+        law!(
+            order,
+            "purged <= snapshot <= applied <= commit <= last",
+            "{after} durable={} purged={} snapshot={}",
+            after.last_durable,
+            after.purged,
+            after.snapshot
+        );
         Ok(())
     }
 }

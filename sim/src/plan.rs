@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use actix_raft_core::config::{Config, Lease, MAX_PRIORITY};
 
+use actix_raft_core::snapshot::SnapshotPolicy;
+
 use crate::clock::TRUE_RATE;
 use crate::dice::{Chance, Dice};
 use crate::fault::{Fault, Planned};
@@ -110,6 +112,8 @@ pub struct Weather {
     pub noticed: Chance,
     /// How long a write and its sync take.
     pub save: (Duration, Duration),
+    /// How long it takes to write, to store a piece of, or to install a snapshot.
+    pub snapshot: (Duration, Duration),
     /// How long a read of the log takes.
     pub read: (Duration, Duration),
     /// How long it takes to apply a batch.
@@ -316,6 +320,7 @@ impl Weather {
             ordered: true,
             noticed: Chance::NEVER,
             save: micros(50, 500),
+            snapshot: micros(100, 1000),
             read: micros(20, 100),
             apply: micros(5, 50),
             turn: micros(1, 20),
@@ -339,6 +344,7 @@ impl Weather {
             }
             Ambient::Disk => {
                 self.save = fine.save;
+                self.snapshot = fine.snapshot;
                 self.read = fine.read;
             }
             Ambient::Apply => self.apply = fine.apply,
@@ -383,6 +389,14 @@ fn config(dice: &mut Dice) -> Config {
         max_apply_bytes: dice.pick(&[1, 400, 1 << 20]),
         max_uncommitted_bytes: dice.pick(&[200, 1000, 64 << 20]),
         recent_entries_bytes: dice.pick(&[0, 300, 3000, 16 << 20]),
+        snapshot_policy: SnapshotPolicy {
+            entries: dice.pick(&[None, Some(1), Some(5), Some(20), Some(100)]),
+            bytes: dice.pick(&[None, None, Some(300), Some(3000)]),
+            interval: dice.pick(&[None, None, None, Some(election_timeout * 10)]),
+        },
+        entries_kept: dice.pick(&[0, 0, 1, 10, 50]),
+        snapshot_chunk_bytes: dice.pick(&[20, 100, 1000, 256 << 10]),
+        snapshot_bytes_per_second: dice.pick(&[None, None, None, Some(20_000)]),
         election_priority: if dice.below(16) == 0 {
             1 + dice.below(10) as u8
         } else {

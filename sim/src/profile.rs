@@ -106,7 +106,7 @@ impl Profile {
 
     /// What an operator does.
     pub(crate) fn acts(self, nodes: usize, dice: &mut Dice) -> Vec<Act> {
-        let all = [Act::Transfer, Act::Elect, Act::Configure]; // TEMP
+        let all = [Act::Transfer, Act::Elect, Act::Snapshot, Act::Purge, Act::Configure];
         let busy = match self {
             Profile::Members => true,
             Profile::Calm | Profile::Permanent | Profile::Storm => dice.below(2) == 0,
@@ -153,6 +153,7 @@ impl Profile {
         if (storm && dice.below(2) == 0) || self == Profile::Disks {
             let slowest = patience / dice.pick(&[100, 20, 6, 3]);
             weather.save = (slowest / 10, slowest);
+            weather.snapshot = (slowest / 10, slowest * 3);
             weather.read = (Duration::ZERO, slowest);
         }
         if storm && dice.below(3) == 0 {

@@ -172,7 +172,10 @@ fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
             8 => Fault::CrashAll(dice.number()),
             _ => Fault::Pause(target),
         },
-        Kind::Disks => match dice.below(10) {
+        Kind::Disks => match dice.below(14) {
+            10 => Fault::SnapshotFlip(target, dice.number()),
+            11 => Fault::DiskLow(target),
+            12 | 13 => Fault::Wipe(target),
             0 | 1 => Fault::DiskStall(target),
             2 => Fault::DiskSlow(target, patience / dice.pick(&[10, 2, 1])),
             3 | 4 => Fault::DiskError(target, dice.below(9)),

@@ -18,6 +18,7 @@
 //! | `world/turns.rs` | when servers act |
 //! | `world/effects.rs` | carrying out what a core wants |
 //! | `world/lives.rs` | disks at work; crashes, restarts |
+//! | `world/snapshots.rs` | snapshots at work |
 //! | `world/clients.rs` | clients and their answers |
 //! | `world/operator.rs`, `world/changes.rs` | who changes the members, hands over, takes snapshots |
 //! | `world/inject.rs` | faults as they begin and end |
@@ -35,6 +36,7 @@ mod inject;
 mod lives;
 mod odd;
 mod operator;
+mod snapshots;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -62,6 +64,7 @@ use clients::{Client, Reply};
 pub use counts::Counts;
 use inject::Active;
 use operator::Operator;
+pub(crate) use snapshots::{Job, Piece};
 
 /// More steps than any world takes whose servers do not spin.
 const MAX_STEPS: u64 = 3_000_000;
@@ -114,6 +117,9 @@ enum Happening<W: Workload> {
     Saved(usize, u64),
     Applied(usize, u64),
     LogRead(usize, u64, LogReader),
+    /// A disk is done with something for a snapshot.
+    Worked(usize, u64),
+    PieceRead(usize, u64, NodeId),
     /// What was read comes late.
     ReadComes(usize, u64, LogReader, Arc<[Entry]>),
     LinkBroke(usize, usize),
@@ -155,6 +161,7 @@ impl<W: Workload> World<W> {
             applying: Index::ZERO,
             applied: Index::ZERO,
             snapshot: None,
+            lost: None,
         };
         let clock = |place: usize| Clock::new(plan.clocks[place], Time(0));
         let server = |id: NodeId| {
@@ -301,6 +308,10 @@ impl<W: Workload> World<W> {
             Happening::LogRead(at, life, reader) if self.lives(at, life) => {
                 self.log_read(at, reader)?;
             }
+            Happening::Worked(at, life) if self.lives(at, life) => self.worked(at)?,
+            Happening::PieceRead(at, life, to) if self.lives(at, life) => {
+                self.piece_read(at, to)?;
+            }
             Happening::ReadComes(at, life, reader, entries) if self.lives(at, life) => {
                 self.hears(at, Event::LogRead { reader, entries });
             }
@@ -309,6 +320,8 @@ impl<W: Workload> World<W> {
             | Happening::Saved(..)
             | Happening::Applied(..)
             | Happening::LogRead(..)
+            | Happening::Worked(..)
+            | Happening::PieceRead(..)
             | Happening::ReadComes(..) => {}
             Happening::LinkBroke(at, peer) => {
                 self.coverage.note(Situation::LinkReported);

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
-use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
+use actix_raft_core::message::{
+    Message, MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
+};
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{NodeId, Time};
 
@@ -19,6 +21,9 @@ impl Life {
         if self.ballot == Some(response.round) && !answered {
             let votes = if response.vote_granted { &mut self.granted } else { &mut self.refused };
             votes.insert(from);
+            if response.refusal == Some(VoteRefusal::Untrusted) {
+                self.untrusted.insert(from);
+            }
         }
     }
 
@@ -26,6 +31,7 @@ impl Life {
         self.ballot = None;
         self.granted.clear();
         self.refused.clear();
+        self.untrusted.clear();
     }
 }
 
@@ -51,7 +57,8 @@ impl Laws {
         if self.config(step).pre_vote && enters && !told {
             let granted = &self.lives[step.at].granted;
             law!(
-                self.is_quorum(|id| id == after.id || granted.contains(&id)),
+                self.is_quorum(|id| id == after.id || granted.contains(&id))
+                    || self.is_won_without_untrusted(step, false),
                 "who stands was told by a majority that it would win (diss. §9.6)",
                 "{after} stands, and was told so by {granted:?}"
             );
@@ -71,7 +78,8 @@ impl Laws {
             return Ok(());
         };
         let refused = &self.lives[step.at].refused;
-        let is_lost = !self.is_quorum(|id| !refused.contains(&id));
+        let is_lost = !self.is_quorum(|id| !refused.contains(&id))
+            && !self.is_won_without_untrusted(step, true);
         law!(
             !is_candidate(after.role) || !is_lost,
             "who is outvoted gives up (§5.2)",
@@ -87,6 +95,24 @@ impl Laws {
             "{before} became {after}, refused by {refused:?}"
         );
         Ok(())
+    }
+
+    /// Whether all say yes but those who have forgotten, if these are too few to decide anything
+    /// among themselves. `silent` is for those who have not answered.
+    fn is_won_without_untrusted(&self, step: &Step<'_>, silent: bool) -> bool {
+        let Life { granted, refused, untrusted, .. } = &self.lives[step.at];
+        let agrees = |id: &NodeId| {
+            let answered = granted.contains(id) || refused.contains(id);
+            *id == step.after.id
+                || granted.contains(id)
+                || untrusted.contains(id)
+                || (silent && !answered)
+        };
+        self.in_force.iter().any(|membership| {
+            let forgot = |id: NodeId| untrusted.contains(&id);
+            quorums::voters(membership).iter().all(agrees)
+                && !quorums::is_quorum(membership, forgot)
+        })
     }
 
     /// "Send RequestVote RPCs to all other servers" (Figure 2), and each ballot under a number of
@@ -150,7 +176,7 @@ impl Laws {
         let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
         let is_bound = (self.config(step).check_quorum && is_led) || self.keeps_promise(step);
         let excused = is_bound && request.kind != VoteKind::Transfer;
-        if !is_free || excused || request.last_log < before.last_log {
+        if !is_free || excused || !before.trusted || request.last_log < before.last_log {
             return Ok(());
         }
         let refused = |effect: &Effect| match effect {

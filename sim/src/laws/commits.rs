@@ -59,7 +59,7 @@ impl Laws {
             );
             let holds = |id: NodeId| {
                 let disk = shadows.iter().find(|shadow| shadow.id == id);
-                disk.is_some_and(|disk| disk.durable.holds(entry))
+                disk.is_some_and(|disk| self.counts_for(disk, entry))
             };
             law!(
                 self.is_quorum(holds),

@@ -211,7 +211,7 @@ impl Laws {
         );
         let last = end_of(request);
         law!(
-            after.last_log.index >= last,
+            after.last_log.index >= last || before.disk_is_full,
             "a follower stores what matches (§5.3)",
             "{after} after {}",
             message.body

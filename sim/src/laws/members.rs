@@ -29,10 +29,17 @@ impl Laws {
         let Some((since, old)) = shadow.live.membership().filter(|_| is_own) else {
             return Ok(());
         };
-        if new == old {
-            // The first leader writes down what it was told.
+        if entry.index == Index(1) {
+            // The first leader writes down what it was told, and by whom it was elected.
+            let told = (**new).clone().founded_on(old.founders().clone()) == **old;
+            law!(told, STEP_LAW, "{after} was told of {old:?}, and appends {new:?}");
             return Ok(());
         }
+        law!(
+            new.founders() == old.founders(),
+            "who formed a cluster never changes",
+            "{after} appends {new:?} after {old:?}"
+        );
         law!(
             *since <= after.commit_index,
             ORDER_LAW,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_raft_core::admin::RequestId;
 use actix_raft_core::effect::InitializeError;
+use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Consistency, LogReader, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::Snapshot;
@@ -55,12 +56,23 @@ pub(super) struct Life {
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
     pub(super) refused: BTreeSet<NodeId>,
+    /// Of those who said no, who did so because their disk is new.
+    pub(super) untrusted: BTreeSet<NodeId>,
     /// What operators wait for.
     pub(super) requests: BTreeMap<RequestId, Request>,
     /// The configurations that were in force last.
     pub(super) recent: VecDeque<Arc<Membership>>,
     /// What those who form a cluster on it must be answered.
     pub(super) forms: VecDeque<Result<(), InitializeError>>,
+}
+
+/// An entry that was in a log.
+pub(super) struct Known {
+    pub(super) entry: Entry,
+    /// The term of the one before it.
+    pub(super) prev: Term,
+    /// The step in which it was first stored.
+    pub(super) since: u64,
 }
 
 /// What was known when a read arrived.

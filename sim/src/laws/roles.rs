@@ -63,6 +63,7 @@ impl Laws {
             "{} leads",
             after.id
         );
+        self.leads_with_memory(step, shadow)?;
         let durable = shadow.durable.hard_state;
         law!(
             (durable.current_term, durable.voted_for) == (term, Some(after.id)),

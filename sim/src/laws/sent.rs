@@ -3,6 +3,7 @@
 
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
+    VoteResponse,
 };
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{HardState, Index, NodeId};
@@ -44,35 +45,52 @@ impl Laws {
                     Ok(())
                 }
             },
-            MessageBody::VoteResponse(response) => match response.kind {
-                VoteKind::PreVote => {
-                    if !response.vote_granted {
-                        coverage.note(Situation::PreVoteRefused);
-                        law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
-                    }
-                    Ok(())
-                }
-                VoteKind::Vote | VoteKind::Transfer => {
-                    law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
-                    if !response.vote_granted {
-                        coverage.note(Situation::VoteRefused);
-                        return Ok(());
-                    }
-                    let voted = (current_term, voted_for) == (response.term, Some(to));
-                    law!(voted, VOTE_LAW, "{from} votes for {to} in term {}", response.term);
-                    self.votes_for(from, response.term, to)
-                }
-            },
+            MessageBody::VoteResponse(response) => {
+                self.forgets_no_vote(response, shadow)?;
+                self.vote_response(step, (from, to), response, shadow, coverage)
+            }
             MessageBody::TimeoutNowRequest(request) => {
                 law!(current_term >= request.term, TERM_LAW, "{from}: {}", message.body);
                 self.tells_to_stand(step, to, shadow)
             }
-            MessageBody::ReadIndexRequest(_) => Ok(()),
-            MessageBody::ReadIndexResponse(_) => Ok(()),
-            MessageBody::InstallSnapshotRequest(_) | MessageBody::InstallSnapshotResponse(_) => {
-                let term = message.body.term();
-                law!(current_term >= term, TERM_LAW, "{from}: {}", message.body);
+            MessageBody::ReadIndexRequest(_) | MessageBody::ReadIndexResponse(_) => Ok(()),
+            MessageBody::InstallSnapshotRequest(request) => {
+                law!(current_term >= request.term, TERM_LAW, "{from}: {}", message.body);
+                self.install_request(step, to, request, shadow, coverage)
+            }
+            MessageBody::InstallSnapshotResponse(response) => {
+                law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
+                self.install_response(response, shadow, coverage)
+            }
+        }
+    }
+
+    fn vote_response(
+        &mut self,
+        step: &Step<'_>,
+        (from, to): (NodeId, NodeId),
+        response: &VoteResponse,
+        shadow: &Shadow,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
+        match response.kind {
+            VoteKind::PreVote => {
+                if !response.vote_granted {
+                    coverage.note(Situation::PreVoteRefused);
+                    law!(current_term >= response.term, TERM_LAW, "{}: {response:?}", step.after);
+                }
                 Ok(())
+            }
+            VoteKind::Vote | VoteKind::Transfer => {
+                law!(current_term >= response.term, TERM_LAW, "{}: {response:?}", step.after);
+                if !response.vote_granted {
+                    coverage.note(Situation::VoteRefused);
+                    return Ok(());
+                }
+                let voted = (current_term, voted_for) == (response.term, Some(to));
+                law!(voted, VOTE_LAW, "{from} votes for {to} in term {}", response.term);
+                self.votes_for(from, response.term, to)
             }
         }
     }
@@ -185,7 +203,7 @@ impl Laws {
         );
         let limit = config.max_append_bytes;
         law!(
-            weight <= limit || request.entries.len() == 1,
+            weight <= limit || request.entries.len() == 1 || step.is_configured(),
             "a request is bounded",
             "{} entries of {weight} bytes in one request, over {limit}",
             request.entries.len()

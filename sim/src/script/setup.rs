@@ -160,6 +160,7 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
     let weather = Weather {
         delay: at_once,
         save: at_once,
+        snapshot: at_once,
         read: at_once,
         apply: at_once,
         turn: at_once,

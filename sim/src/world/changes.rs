@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix_raft_core::admin::{ChangeAnswer, MemberChange};
+use actix_raft_core::entry::Entry;
 use actix_raft_core::event::Event;
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::types::{Index, NodeId};
@@ -167,6 +168,34 @@ impl<W: Workload> World<W> {
         self.possible_memberships().iter().all(|members| self.can_live_without(members, id))
     }
 
+    /// Whether a server may lose its disk: all other voters have theirs and are trusted, and enough
+    /// of them have all that was committed that nobody decides anything without one who has.
+    pub(super) fn may_wipe(&self, at: usize) -> bool {
+        let id = self.servers[at].id;
+        let committed = self.laws.committed();
+        let is_whole = |other: NodeId| {
+            let shadow = &self.shadows[other.0 as usize - 1];
+            let lacks = |entry: &Entry| !shadow.durable.holds(entry);
+            other != id && !committed.iter().rev().any(lacks)
+        };
+        let memberships = self.possible_memberships();
+        let is_trusted = |other: &NodeId| {
+            let shadow = &self.shadows[other.0 as usize - 1];
+            shadow.durable.hard_state.trusted && !self.is_unsound(*other)
+        };
+        let all_trusted = memberships
+            .iter()
+            .flat_map(|members| voters(members))
+            .all(|other| other == id || is_trusted(&other));
+        let enough = memberships.iter().flat_map(|members| voter_sets(members)).all(|set| {
+            let others = set.iter().filter(|other| **other != id);
+            others.clone().count() > 0
+                && (is_majority(set, is_whole) || others.clone().all(|other| is_whole(*other)))
+        });
+        let is_formed = !committed.is_empty() && self.servers[at].is_up();
+        is_formed && self.is_member(at) && all_trusted && enough
+    }
+
     /// The members that the cluster is to have in the end.
     fn last_goal(&mut self) -> Option<Membership> {
         let mut ids: Vec<NodeId> = (1..=self.servers.len() as u64).map(NodeId).collect();
@@ -196,7 +225,7 @@ impl<W: Workload> World<W> {
         self.operator.open = None;
         while self.now < end {
             let (_, committed) = self.committed_membership();
-            if **committed == goal {
+            if (**committed).clone().founded_on(goal.founders().clone()) == goal {
                 return Ok(());
             }
             let leader = self.leader();

@@ -68,7 +68,8 @@ impl<W: Workload> World<W> {
             struck.insert(id);
             let target = Target::Node(at);
             let patience = self.plan.config.election_timeout;
-            let fault = match dice.below(8) {
+            let fault = match dice.below(10) {
+                6 | 7 => Fault::DiskStall(target),
                 0 => Fault::Crash(target, Crash::Power(dice.number())),
                 1 => Fault::Partition(Cut::Alone(target)),
                 2 => Fault::Partition(Cut::Deaf(target)),
@@ -112,7 +113,9 @@ impl<W: Workload> World<W> {
         let is_down = |at: usize| !self.servers[at].is_up() && !self.servers[at].is_lost();
         let down = (0..self.servers.len()).any(|at| self.is_member(at) && is_down(at));
         let follow = statuses.iter().all(|status| {
-            status.current_term == leader.current_term && status.leader == Some(leader.id)
+            status.trusted
+                && status.current_term == leader.current_term
+                && status.leader == Some(leader.id)
         });
         // A follower far behind has still to catch up.
         let near = statuses.iter().all(|status| {

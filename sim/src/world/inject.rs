@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_raft_core::event::Event;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::NodeId;
 
@@ -89,6 +90,9 @@ impl<W: Workload> World<W> {
             | Fault::DiskErrorInOpening(target, _)
             | Fault::DiskFull(target)
             | Fault::BitFlip(target, _)
+            | Fault::SnapshotFlip(target, _)
+            | Fault::DiskLow(target)
+            | Fault::Wipe(target)
             | Fault::ApplyStall(target)
             | Fault::Drift(target, _)
             | Fault::ClockJump(target, _)
@@ -112,7 +116,8 @@ impl<W: Workload> World<W> {
         let now = self.now;
         let patience = self.plan.config.election_timeout;
         // Enough others must be left to have what it loses.
-        let may_lose = self.may_lose(at);
+        let may_lose = matches!(fault, Fault::BitFlip(..)) && self.may_lose(at);
+        let may_wipe = matches!(fault, Fault::Wipe(_)) && self.may_wipe(at);
         let server = &mut self.servers[at];
         match fault {
             Fault::SlowLinks(_, by) => self.network.slow_down(at, by),
@@ -135,6 +140,10 @@ impl<W: Workload> World<W> {
             Fault::DiskFull(_) => server.disk.set_full(true),
             Fault::BitFlip(_, seed) if may_lose => server.flip = Some(seed),
             Fault::BitFlip(..) => {}
+            Fault::SnapshotFlip(_, seed) => server.flip_incoming = Some(seed),
+            Fault::DiskLow(_) => self.disk_space(at, true),
+            Fault::Wipe(_) if may_wipe => self.wipe(at, Crash::Process)?,
+            Fault::Wipe(_) => {}
             Fault::ApplyStall(_) => {
                 server.apply_stalled_until = server.apply_stalled_until.max(until);
             }
@@ -177,7 +186,9 @@ impl<W: Workload> World<W> {
                 }
             }
             Fault::SlowLinks(_, by) => self.network.speed_up(at, by),
-            Fault::Crash(..) => self.after(Duration::ZERO, Happening::Restart(at)),
+            Fault::DiskLow(_) => self.disk_space(at, false),
+            Fault::SnapshotFlip(..) => server.flip_incoming = None,
+            Fault::Crash(..) | Fault::Wipe(_) => self.after(Duration::ZERO, Happening::Restart(at)),
             Fault::CrashInSave(..) => server.disk.trap = None,
             Fault::DiskError(..) => {
                 server.disk.trap = None;
@@ -214,6 +225,11 @@ impl<W: Workload> World<W> {
         }
     }
 
+    fn disk_space(&mut self, at: usize, low: bool) {
+        self.servers[at].low = low;
+        self.hears(at, Event::DiskSpace { low });
+    }
+
     /// All that has begun ends now.
     pub(super) fn end_all(&mut self) -> Result<(), Broken> {
         for place in self.active.keys().copied().collect::<Vec<_>>() {
@@ -228,7 +244,7 @@ impl<W: Workload> World<W> {
             server.disk.trap = None;
             server.disk.opening = None;
             server.disk.repair();
-            server.flip = None;
+            (server.flip, server.flip_incoming) = (None, None);
             self.resume(at);
             // Damage that nobody has read yet would be found in good times: opening reads it all.
             if self.servers[at].disk.flipped {
