@@ -23,7 +23,9 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        let extra = later(self.config(step));
+        // One without room waits longer, so that others stand first.
+        let courtesy = if step.after.disk_is_full { patience } else { Duration::ZERO };
+        let extra = later(self.config(step)) + courtesy;
         let life = &mut self.lives[step.at];
         life.patience = life.patience.max(extra);
         let extra = life.patience;
@@ -35,7 +37,8 @@ impl Laws {
         }
         if let Some(deadline) = deadline {
             let latest = step.now + patience * 2 + extra;
-            law!(deadline <= latest, law, "{} sleeps until {deadline}", step.after);
+            let may_sleep = !step.is_voter || !stands;
+            law!(deadline <= latest || may_sleep, law, "{} sleeps until {deadline}", step.after);
             law!(!fired || deadline > step.now, law, "{} fires again at once", step.after);
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
