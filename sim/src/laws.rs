@@ -254,7 +254,7 @@ impl Laws {
     ) -> Result<(), Broken> {
         self.steps += 1;
         self.in_force.clear();
-        self.in_force(step.at, &shadows[step.at]);
+        self.in_force(step, &shadows[step.at]);
         self.take_in(step, &shadows[step.at]);
         self.monotonic(step)?;
         if let [event] = step.events {
@@ -267,13 +267,13 @@ impl Laws {
                 if let Some(base) = &save.base {
                     let shadow = &mut shadows[step.at];
                     self.begins_after(step, base, shadow, coverage)?;
-                    self.in_force(step.at, shadow);
+                    self.in_force(step, shadow);
                 }
                 for run in &save.entries {
                     self.joined(step, run, shadows)?;
                     let shadow = &mut shadows[step.at];
                     self.stored(step, run, shadow, coverage)?;
-                    self.in_force(step.at, shadow);
+                    self.in_force(step, shadow);
                 }
             }
         }

@@ -38,7 +38,8 @@ impl Laws {
             return Ok(());
         };
         // One that lost its disk begins anew.
-        if !step.leads_on() || response.term != step.after.current_term || !response.trusted {
+        let begins_anew = !response.trusted || self.was_wiped().contains(from);
+        if !step.leads_on() || response.term != step.after.current_term || begins_anew {
             return Ok(());
         }
         let matched = self.lives[step.at].matched.get(from).copied().unwrap_or_default();

@@ -262,7 +262,7 @@ impl Laws {
         let held = shadow.durable.term_at(match_index);
         law!(
             (held.is_some() && held == shadow.live.term_at(match_index))
-                || match_index <= shadow.durable.purged(),
+                || match_index <= shadow.durable.purged().max(shadow.live.purged()),
             law,
             "{id} acknowledges {match_index}, and has term {held:?} there on its disk"
         );
