@@ -1,5 +1,7 @@
 //! The follower: answers leaders and candidates, and waits (§5.2, §5.3).
 
+use std::sync::Arc;
+
 use crate::entry::Entry;
 use crate::message::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody};
 use crate::mutants::{Mutant, is_planted};
@@ -23,6 +25,9 @@ pub(crate) struct Follower {
     round: u64,
     /// Whether the leader is owed an answer even if there is no more to acknowledge.
     answer_due: bool,
+    /// If the leader vouches for this server's disk: up to where the log must be the leader's before
+    /// this server is trusted.
+    vouched_from: Option<Index>,
 }
 
 impl Follower {
@@ -35,6 +40,7 @@ impl Follower {
             acknowledged: Index::ZERO,
             round: 0,
             answer_due: false,
+            vouched_from: None,
         }
     }
 
@@ -98,13 +104,17 @@ impl Follower {
             // new entry)": what lies beyond this request may not be the leader's.
             node.commit(node.commit_index.max(request.leader_commit.min(last)));
         }
+        if request.disk == node.disk && !node.is_trusted() {
+            let from = request.leader_commit.max(Index::ZERO.next());
+            self.vouched_from = Some(self.vouched_from.map_or(from, |until| until.min(from)));
+        }
         // After the entries: among them may be the configuration that gives this server its vote.
         self.deadline = node.patience();
     }
 
     /// "If an existing entry conflicts with a new one (same index but different terms), delete the
     /// existing entry and all that follow it. Append any new entries not already in the log."
-    /// Returns the last index of the request.
+    /// Returns the last index of the request, or of what of it there is room for.
     fn store(&mut self, node: &mut Node, request: &AppendEntriesRequest) -> Index {
         let is_known = |entry: &&Entry| {
             entry.index <= node.commit_index
@@ -112,13 +122,19 @@ impl Follower {
                     && !is_planted(Mutant::AppendDeletesMatching))
         };
         let known = request.entries.iter().take_while(is_known).count();
-        if known < request.entries.len() {
+        let fit = known + node.count_that_fit(&request.entries[known..]);
+        if fit == request.entries.len() && known < fit {
             // The answer leaves once the entries are on disk; see `acknowledge`.
             node.append(&request.entries, known);
         } else {
+            node.append(&Arc::from(&request.entries[..fit]), known);
             self.answer_due = true;
         }
-        Index(request.prev_log.index.0 + request.entries.len() as u64)
+        let stored = match is_planted(Mutant::FullFollowerAcknowledges) {
+            true => request.entries.len(),
+            false => fit,
+        };
+        Index(request.prev_log.index.0 + stored as u64)
     }
 
     /// "Reply false if log doesn't contain an entry at prevLogIndex whose term matches
@@ -130,6 +146,8 @@ impl Follower {
             term: node.current_term(),
             round: self.round,
             disk: node.disk,
+            trusted: node.is_trusted(),
+            disk_is_full: node.disk_is_full,
             outcome: AppendOutcome::Conflict { prev_log_index, hint },
         };
         node.promise(from, MessageBody::AppendEntriesResponse(response));
@@ -139,6 +157,9 @@ impl Follower {
     /// which that grew, or in which the leader asked.
     pub(crate) fn acknowledge(&mut self, node: &mut Node) {
         let Some(leader) = self.leader else { return };
+        if self.vouched_from.is_some_and(|from| self.verified >= from) {
+            node.become_trusted(leader);
+        }
         let mut match_index = self.verified.min(node.log.durable());
         if is_planted(Mutant::AckBeforeSave) {
             match_index = self.verified;
@@ -152,6 +173,8 @@ impl Follower {
             term: node.current_term(),
             round: self.round,
             disk: node.disk,
+            trusted: node.is_trusted(),
+            disk_is_full: node.disk_is_full,
             outcome: AppendOutcome::Matched { match_index },
         };
         node.promise(leader, MessageBody::AppendEntriesResponse(response));

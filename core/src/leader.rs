@@ -1,6 +1,7 @@
 //! The leader: replicates its log, commits, and confirms that it still leads (§5.3, §5.4).
 
 pub(crate) mod change;
+mod disks;
 mod farewell;
 mod handover;
 pub(crate) mod reading;
@@ -15,6 +16,7 @@ use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
 use crate::leader::change::Changes;
+use crate::leader::disks::hear_disk;
 use crate::leader::farewell::Farewell;
 pub(crate) use crate::leader::handover::Transfer;
 use crate::lease::LeaseRounds;
@@ -51,7 +53,7 @@ pub(crate) struct Leader {
 impl Leader {
     /// Takes office: "upon election: send initial empty AppendEntries RPCs to each server", and
     /// append an entry of the new term, with which those of earlier terms will be committed (§8).
-    pub(crate) fn new(node: &mut Node) -> Leader {
+    pub(crate) fn new(node: &mut Node, founders: BTreeMap<NodeId, DiskId>) -> Leader {
         if is_planted(Mutant::LeaderOverwritesLog) {
             node.roll_back();
         }
@@ -75,13 +77,15 @@ impl Leader {
         // Servers that were not told of the cluster learn its first configuration from the log.
         let first = match node.membership() {
             Some((Index::ZERO, membership)) if last == Index::ZERO => {
-                EntryPayload::ConfigChange(Arc::clone(membership))
+                let membership = Membership::clone(membership).founded_on(founders);
+                EntryPayload::ConfigChange(Arc::new(membership))
             }
             _ => EntryPayload::Blank,
         };
         if first != EntryPayload::Blank || !is_planted(Mutant::NoBlankEntry) {
             leader.append(node, [first]);
         }
+        leader.vouch_for_founders(node);
         leader
     }
 
@@ -114,6 +118,9 @@ impl Leader {
         {
             return Err(ProposeError::Transferring { to });
         }
+        if node.disk_is_full {
+            return Err(ProposeError::DiskFull);
+        }
         if self.uncommitted_bytes > node.config.max_uncommitted_bytes {
             return Err(ProposeError::Overloaded);
         }
@@ -130,6 +137,7 @@ impl Leader {
         from: NodeId,
         response: &AppendEntriesResponse,
     ) {
+        let last = node.log.last().index;
         let Some(progress) = self.progress.get_mut(&from) else {
             return;
         };
@@ -137,12 +145,17 @@ impl Leader {
             return node.violation(from, "answers a round that was never begun");
         }
         if let AppendOutcome::Matched { match_index } = response.outcome
-            && match_index > node.log.last().index
+            && match_index > last
         {
             return node.violation(from, "acknowledges entries that were never sent");
         }
+        let disk = (response.disk, response.trusted);
+        if !hear_disk(progress, disk, response.round, self.round, last.next()) {
+            return;
+        }
         progress.last_contact = node.now;
-        progress.round = progress.round.max(response.round);
+        progress.on_round(response.round);
+        progress.disk_is_full = response.disk_is_full;
         match response.outcome {
             AppendOutcome::Matched { match_index } => progress.on_matched(match_index),
             AppendOutcome::Conflict { prev_log_index, hint } => {
@@ -153,6 +166,9 @@ impl Leader {
                 };
                 progress.on_conflict(prev_log_index, agree);
             }
+        }
+        if progress.disk_is_full {
+            progress.on_full();
         }
     }
 
@@ -181,6 +197,7 @@ impl Leader {
         let check_quorum = node.config.check_quorum.then_some(self.check_quorum_at);
         let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
         let others = check_quorum.into_iter().chain(transfer).chain(self.next_piece_at());
+        let others = others.chain(node.disk_deadline());
         others.fold(self.heartbeat_at, Time::min)
     }
 
@@ -215,7 +232,7 @@ impl Leader {
                     Pace::Replicate { .. } => {}
                     Pace::Snapshot(sending) => sending.on_heartbeat(node.now, &node.config),
                 }
-                send_append(node, *to, progress.next_index, Arc::new([]), self.round);
+                send_append(node, *to, progress, Arc::new([]), self.round);
             }
         }
         true
@@ -235,12 +252,15 @@ impl Leader {
     /// this server leads on.
     #[must_use]
     pub(crate) fn finish_step(&mut self, node: &mut Node) -> bool {
+        self.append_proof(node);
         self.commit(node);
+        self.vouch(node);
         self.change(node);
         self.begin_round_of_reads(node);
         self.send_snapshots(node);
         self.replicate(node);
         self.confirm_reads(node);
+        self.offer_office(node);
         self.advance_transfer(node);
         self.see_off(node);
         !self.leaves_office(node)
@@ -253,7 +273,7 @@ impl Leader {
             return;
         };
         let stored = |id| match self.progress.get(&id) {
-            Some(progress) => progress.match_index,
+            Some(progress) => progress.counted_match(),
             None if id == node.id && is_planted(Mutant::LeaderCountsBeforeSave) => {
                 node.log.last().index
             }
@@ -296,18 +316,24 @@ impl Leader {
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
+            if disks::is_kept_empty(progress, self.term_start) {
+                continue;
+            }
             let (base, last) = (node.log.base().index, node.log.last().index);
             let in_log = |next: Index| next > base && next <= last;
             while in_log(progress.next_index) && progress.may_send(&node.config) {
-                let (first, max_bytes) = (progress.next_index, node.config.max_append_bytes);
+                let (first, max_bytes) =
+                    (progress.next_index, progress.max_append_bytes(&node.config));
                 let same = shared.as_ref().filter(|run| run[0].index == first).map(Arc::clone);
                 let found = match same {
-                    Some(entries) => Found::InMemory(entries),
-                    None => node.log.entries(first, last, max_bytes),
+                    Some(entries) if !progress.disk_is_full => Found::InMemory(entries),
+                    _ => node.log.entries(first, last, max_bytes),
                 };
                 match found {
                     Found::InMemory(entries) => {
-                        shared = Some(Arc::clone(&entries));
+                        if !progress.disk_is_full {
+                            shared = Some(Arc::clone(&entries));
+                        }
                         send_entries(node, *to, progress, entries, self.round);
                     }
                     Found::OnDisk => {
@@ -352,11 +378,18 @@ fn send_entries(
         return;
     };
     let weight = entries.iter().map(Entry::weight).sum();
-    send_append(node, to, progress.next_index, entries, round);
+    send_append(node, to, progress, entries, round);
     progress.sent(last, weight);
 }
 
-fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, round: u64) {
+fn send_append(
+    node: &mut Node,
+    to: NodeId,
+    progress: &Progress,
+    entries: Arc<[Entry]>,
+    round: u64,
+) {
+    let next = progress.next_index;
     // Without the term there is no honest question about the entry before: it is purged. Whoever
     // needs it is sent a snapshot, and hears heartbeats about what the log begins after.
     let mut prev_log = node.log.position_at(next.prev()).unwrap_or(node.log.base());
@@ -373,7 +406,7 @@ fn send_append(node: &mut Node, to: NodeId, next: Index, entries: Arc<[Entry]>, 
         entries,
         leader_commit: if hidden { Index::ZERO } else { node.commit_index },
         round,
-        disk: DiskId::UNKNOWN,
+        disk: progress.disk.vouched(),
     };
     node.send(to, MessageBody::AppendEntriesRequest(request));
 }

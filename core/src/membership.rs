@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::mutants::{Mutant, is_planted};
-use crate::types::NodeId;
+use crate::types::{DiskId, NodeId};
 
 /// Where a server is reached. The protocol carries it and never looks inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +44,7 @@ pub struct Membership {
     voters_outgoing: Option<BTreeSet<NodeId>>,
     addresses: BTreeMap<NodeId, Address>,
     goal: Option<Arc<Membership>>,
+    founders: BTreeMap<NodeId, DiskId>,
 }
 
 /// Why a set of members is none.
@@ -92,7 +93,7 @@ impl Membership {
                 return Err(MembershipError::UnknownVoter(*id));
             }
         }
-        Ok(Membership { voters, voters_outgoing, addresses, goal: None })
+        Ok(Membership { voters, voters_outgoing, addresses, goal: None, founders: BTreeMap::new() })
     }
 
     /// The same members on their way to others: a change under way, which whoever leads brings to
@@ -105,6 +106,20 @@ impl Membership {
             return Err(MembershipError::GoalNotFinal);
         }
         Ok(Membership { goal: Some(goal), ..self })
+    }
+
+    /// The same members, of a cluster that was formed by servers with these disks (see
+    /// [`trust`](crate::trust)).
+    #[must_use]
+    pub fn founded_on(self, founders: BTreeMap<NodeId, DiskId>) -> Membership {
+        Membership { founders, ..self }
+    }
+
+    /// The disks of the servers that formed the cluster, as far as they were told apart. Later
+    /// changes of the members keep them.
+    #[must_use]
+    pub fn founders(&self) -> &BTreeMap<NodeId, DiskId> {
+        &self.founders
     }
 
     /// The members that the change under way will end with; `None` if there is none.
@@ -198,10 +213,63 @@ impl Membership {
     pub fn weight(&self) -> usize {
         let addresses = self.addresses.values().map(|a| a.rpc.len() + a.client.len() + 32);
         let goal = self.goal.as_ref().map_or(0, |goal| goal.weight());
-        addresses.sum::<usize>() + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>() + goal
+        let founders = 16 * self.founders.len();
+        founders
+            + addresses.sum::<usize>()
+            + self.voter_sets().map(|set| 8 * set.len()).sum::<usize>()
+            + goal
     }
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
         [Some(&self.voters), self.voters_outgoing.as_ref()].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ids(ids: &BTreeSet<u64>) -> BTreeSet<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    /// The same by trying all values: the greatest that more than half of each set have reached.
+    fn plainly(sets: &[&BTreeSet<u64>], stored: &[u64]) -> u64 {
+        let reached = |set: &BTreeSet<u64>, value: u64| {
+            2 * set.iter().filter(|id| stored[**id as usize] >= value).count() > set.len()
+        };
+        (0..10).rfind(|value| sets.iter().all(|set| reached(set, *value))).unwrap_or(0)
+    }
+
+    proptest! {
+        /// B 47: any sizes, any values, both halves of a joint configuration; non-voters don't count.
+        #[test]
+        fn a_quorum_is_a_majority_of_each_set_of_voters(
+            new in prop::collection::btree_set(0u64..8, 1..8),
+            old in prop::option::of(prop::collection::btree_set(0u64..8, 1..8)),
+            stored in prop::collection::vec(0u64..10, 8),
+        ) {
+            let all = (0..8).map(|id| (NodeId(id), Address::default()));
+            let membership = Membership::joint(ids(&new), old.as_ref().map(ids), all).unwrap();
+            let sets: Vec<&BTreeSet<u64>> = [&new].into_iter().chain(&old).collect();
+            let value = membership.reached_by_quorum(|id| stored[id.0 as usize]);
+            prop_assert_eq!(value, plainly(&sets, &stored));
+            for value in 0..10 {
+                let are_quorum = membership.is_quorum(|id| stored[id.0 as usize] >= value);
+                prop_assert_eq!(are_quorum, value <= plainly(&sets, &stored));
+            }
+        }
+    }
+
+    #[test]
+    fn without_voters_nothing_is_decided() {
+        let nobody = Membership::default();
+        assert!(!nobody.is_quorum(|_| true));
+        assert_eq!(nobody.reached_by_quorum(|_| 7), 0);
+        assert_eq!(Membership::new([], []), Err(MembershipError::NoVoter));
+        let stranger = Membership::new([NodeId(1)], []);
+        assert_eq!(stranger, Err(MembershipError::UnknownVoter(NodeId(1))));
     }
 }

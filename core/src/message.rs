@@ -65,7 +65,8 @@ pub struct AppendEntriesRequest {
     /// The leader's count of rounds, named again in the response: by it a leader knows that a
     /// majority still followed it after a read arrived (diss. §6.4).
     pub round: u64,
-    /// The follower's disk as the leader knows it.
+    /// The follower's disk, if the leader vouches for it: all that the follower may have promised on
+    /// another is in the leader's log (see [`trust`](crate::trust)).
     pub disk: DiskId,
 }
 
@@ -78,6 +79,11 @@ pub struct AppendEntriesResponse {
     pub round: u64,
     /// The follower's disk: if it is another than before, what was acknowledged before is gone.
     pub disk: DiskId,
+    /// Whether the follower may vote; if not, it does not count either before the leader vouches
+    /// for its disk.
+    pub trusted: bool,
+    /// Whether the follower's disk is short of room: it stores no commands until there is more.
+    pub disk_is_full: bool,
     /// What the follower found.
     pub outcome: AppendOutcome,
 }
@@ -111,6 +117,8 @@ pub struct VoteRequest {
     pub kind: VoteKind,
     /// The asker's count of ballots, named again in the response.
     pub round: u64,
+    /// The voter's disk, if the asker's log says that the cluster was formed with it.
+    pub disk: DiskId,
 }
 
 /// What a candidate asks for.
@@ -135,6 +143,8 @@ pub struct VoteResponse {
     pub kind: VoteKind,
     /// The request's round.
     pub round: u64,
+    /// The voter's disk.
+    pub disk: DiskId,
     /// Whether the candidate received the vote.
     pub vote_granted: bool,
     /// Why not; `None` if it did.
@@ -152,7 +162,7 @@ pub enum VoteRefusal {
     AlreadyVoted,
     /// The candidate's log lacks what the voter's has (§5.4.1).
     LogBehind,
-    /// The voter lost its disk and may have forgotten what it promised.
+    /// The voter's disk is new: it may have forgotten what it promised on one that it lost.
     Untrusted,
 }
 
@@ -247,7 +257,16 @@ impl MessageBody {
 
     /// What is wrong with the message, whoever hears it; `None` if a correct server may say it.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
-        if self.term() == Term::ZERO || self.term() > LAST_TERM {
+        // Who never entered a term may still refuse a pre-vote.
+        let may_be_zero = matches!(
+            self,
+            MessageBody::VoteResponse(VoteResponse {
+                kind: VoteKind::PreVote,
+                vote_granted: false,
+                ..
+            })
+        );
+        if (self.term() == Term::ZERO && !may_be_zero) || self.term() > LAST_TERM {
             return Some("a term that no server is ever in");
         }
         let is_possible = match self {

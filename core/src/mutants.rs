@@ -249,6 +249,23 @@ mutants! {
     ProposalsDuringTransfer, "proposals-during-transfer",
         "A leader accepts proposals while it hands over", "a break of diss. §3.10";
 
+    // Lost disks and disk trouble.
+    WipedServerVotes, "wiped-server-votes",
+        "A server that lost its disk votes and counts like any other", "dragonboat, curvine 1551";
+    NewDiskCountsAtOnce, "new-disk-counts-at-once",
+        "A leader counts the answers of a follower whose disk is new before others have an entry \
+         of after that", "as in viewstamped replication's recovery (DISC 2017)";
+    LostDiskCounts, "lost-disk-counts",
+        "A late answer of a follower's lost disk counts", "openraft 584";
+    MatchOutlivesDisk, "match-outlives-disk",
+        "A follower with a new disk is taken to have what it had on the old one", "openraft 584";
+    TrustNotSaved, "trust-not-saved",
+        "A server that has become trusted does not save it", "a break of liveness";
+    HungLeaderStays, "hung-leader-stays",
+        "A leader whose disk hangs leads for ever", "hashicorp 503";
+    FullFollowerAcknowledges, "full-follower-acknowledges",
+        "A follower acknowledges what its full disk did not take", "canonical noSpace";
+
     // Storage.
     SyncSkipped, "sync-skipped",
         "A save is acknowledged when it is written and not synced", "NATS 2.12.1 (Jepsen 2025)";
@@ -272,6 +289,18 @@ mutants! {
     OldTailFound, "old-tail-found",
         "A restart finds the entries that were overwritten, not those that did it",
         "as in canonical baa8f52";
+    SnapshotNameNotSynced, "snapshot-name-not-synced",
+        "A new snapshot's name is not made durable before it is relied on", "etcd 6368";
+    SnapshotNotVerified, "snapshot-not-verified",
+        "A snapshot that was received is installed whatever arrived",
+        "as in NATS 2.12.1 (Jepsen 2025)";
+    PartialSnapshotMixed, "partial-snapshot-mixed",
+        "The pieces of a snapshot are put behind those of another one", "a break of §7";
+    PurgeTooFar, "purge-too-far",
+        "A purge removes a segment that holds entries that are still needed", "a break of §7";
+    InstallNotFinished, "install-not-finished",
+        "A restart leaves the log as it was, though a crash came after a snapshot was installed",
+        "curvine 1551";
 }
 
 #[cfg(feature = "mutants")]

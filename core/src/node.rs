@@ -18,6 +18,7 @@ use crate::message::{Message, MessageBody};
 use crate::mutants::{Mutant, is_planted};
 use crate::random::Random;
 use crate::receiving::Receiving;
+use crate::saves::Saves;
 use crate::snapshot::Snapshot;
 use crate::stored::{Base, Save, SaveId, StoredState};
 use crate::taking::Taking;
@@ -66,6 +67,8 @@ pub(crate) struct Node {
 
     saving: Save,
     last_save: SaveId,
+    /// When each save that is not known to be on disk was asked for.
+    pub(crate) saves: Saves,
     /// The last save that holds a term and vote, or a base, until it is on disk.
     hard_state_save: Option<SaveId>,
     /// What may not be said before a save is on disk.
@@ -86,7 +89,8 @@ impl Hash for Node {
         (disk, snapshot, disk_is_full, promised_until).hash(state);
         let Node { taking, receiving, sending_from, .. } = self;
         (taking, receiving, sending_from).hash(state);
-        let Node { last_save, hard_state_save, withheld, promises, effects, .. } = self;
+        let Node { last_save, saves, hard_state_save, withheld, promises, effects, .. } = self;
+        saves.hash_since(*last_save, state);
         // How many saves there were decides nothing, only which are still to be done.
         log.hash_since(*last_save, state);
         hard_state_save.map(|save| last_save.0 - save.0).hash(state);
@@ -152,6 +156,7 @@ impl Node {
             reading_to_apply: false,
             saving: Save::default(),
             last_save: SaveId(0),
+            saves: Saves::default(),
             hard_state_save: None,
             withheld: VecDeque::new(),
             promises: Vec::new(),
@@ -173,10 +178,18 @@ impl Node {
         self.hard_state.current_term
     }
 
-    /// Whether this server remembers all that it ever promised.
-    pub(crate) fn is_trusted(&self) -> bool {
-        // A storage that does not tell its disks apart is taken at its word.
-        self.hard_state.trusted || self.disk == DiskId::UNKNOWN
+    pub(crate) fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// From now on this server is trusted, and its vote of the current term is the leader's, if it
+    /// has not given it: it may have, on a disk that it lost.
+    pub(crate) fn become_trusted(&mut self, leader: NodeId) {
+        if self.is_trusted() {
+            return;
+        }
+        let voted_for = self.hard_state.voted_for.or(Some(leader));
+        self.save_hard_state(HardState { voted_for, trusted: true, ..self.hard_state });
     }
 
     pub(crate) fn voted_for(&self) -> Option<NodeId> {
@@ -233,6 +246,9 @@ impl Node {
         self.saving.hard_state = Some(hard_state);
         if is_planted(Mutant::VoteNotSaved) {
             self.saving.hard_state = Some(HardState { voted_for: None, ..hard_state });
+        }
+        if is_planted(Mutant::TrustNotSaved) {
+            self.saving.hard_state = Some(HardState { trusted: false, ..hard_state });
         }
     }
 
@@ -322,7 +338,9 @@ impl Node {
     pub(crate) fn election_deadline(&mut self) -> Time {
         let timeout = self.config.election_timeout;
         let below = MAX_PRIORITY.saturating_sub(self.config.election_priority.max(1));
-        self.now + self.random.timeout(timeout) + timeout / 2 * u32::from(below)
+        // Who has no room to lead lets others stand first.
+        let courtesy = if self.disk_is_full { timeout } else { Duration::ZERO };
+        self.now + self.random.timeout(timeout) + timeout / 2 * u32::from(below) + courtesy
     }
 
     /// Whether this server stands for election when it hears no leader.
@@ -398,6 +416,7 @@ impl Node {
     pub(crate) fn on_saved(&mut self, id: SaveId) {
         assert!(id <= self.last_save, "a save that was never asked for");
         self.log.saved(id);
+        self.saves.done(id);
         if self.hard_state_save.is_some_and(|save| save <= id) {
             self.hard_state_save = None;
         }
@@ -500,6 +519,7 @@ impl Node {
             if save.hard_state.is_some() || save.base.is_some() {
                 self.hard_state_save = Some(id);
             }
+            self.saves.begun(id, self.now);
             self.effects.push(Effect::Save { id, save });
             if is_planted(Mutant::TermAndVoteSavedApart) && vote.is_some() {
                 self.last_save = self.next_save();

@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use crate::config::Config;
 use crate::mutants::{Mutant, is_planted};
 use crate::sending::Sending;
-use crate::types::{Index, Time};
+use crate::trust::FollowerDisk;
+use crate::types::{DiskId, Index, Time};
 
 /// What the leader knows of a follower (Figure 2, "Volatile state on leaders").
 #[derive(Clone, Debug, Hash)]
@@ -31,6 +32,10 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// Whether entries for it are being read from storage.
     pub(crate) reading: bool,
+    /// Its disk.
+    pub(crate) disk: FollowerDisk,
+    /// Whether that is short of room.
+    pub(crate) disk_is_full: bool,
 }
 
 /// How entries go to a follower.
@@ -62,6 +67,46 @@ impl Progress {
             last_contact: now,
             round: 0,
             reading: false,
+            disk: FollowerDisk::new(DiskId::UNKNOWN),
+            disk_is_full: false,
+        }
+    }
+
+    /// What the follower stores that counts: nothing, if it may have forgotten what it promised.
+    pub(crate) fn counted_match(&self) -> Index {
+        if self.disk.counts() { self.match_index } else { Index::ZERO }
+    }
+
+    /// The follower confirms a round; that counts if the follower does.
+    pub(crate) fn on_round(&mut self, round: u64) {
+        if self.disk.counts() {
+            self.round = self.round.max(round);
+        }
+    }
+
+    /// How many bytes of entries one request to it may hold.
+    pub(crate) fn max_append_bytes(&self, config: &Config) -> usize {
+        // A full disk takes no commands: one entry is enough to find out.
+        if self.disk_is_full { 1 } else { config.max_append_bytes }
+    }
+
+    /// The follower's disk is not the one that it had: whatever was on that is gone.
+    pub(crate) fn start_over(&mut self, next_index: Index) {
+        self.next_index = next_index;
+        self.match_index = match is_planted(Mutant::MatchOutlivesDisk) {
+            true => self.match_index,
+            false => Index::ZERO,
+        };
+        self.pace = Pace::Probe { waiting: false };
+        self.round = 0;
+        self.disk_is_full = false;
+    }
+
+    /// The follower's disk has no room for commands: they are tried one by one, now and then.
+    pub(crate) fn on_full(&mut self) {
+        if matches!(self.pace, Pace::Probe { .. } | Pace::Replicate { .. }) {
+            self.next_index = self.match_index.next();
+            self.pace = Pace::Probe { waiting: true };
         }
     }
 

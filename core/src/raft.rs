@@ -11,6 +11,8 @@
 //! ```
 
 mod configure;
+mod disk;
+mod explain;
 mod handover;
 mod installing;
 mod members;
@@ -18,10 +20,11 @@ mod reading;
 mod receive;
 mod snapshots;
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::candidate::{Candidate, Tally};
+use crate::candidate::{Candidate, Tally, Vote};
 use crate::config::Config;
 use crate::effect::{Effect, InitializeError, ProposeError};
 use crate::event::{Event, LogReader};
@@ -33,7 +36,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::questions::Questions;
 use crate::random::Random;
-use crate::status::{Explanation, PeerStatus, RoleName, Status, TraceHook, TraceLine};
+use crate::status::{RoleName, Status, TraceHook, TraceLine};
 use crate::stored::StoredState;
 use crate::types::{GroupId, Index, LogPosition, NodeId, Time};
 
@@ -45,6 +48,8 @@ pub struct Raft {
     questions: Questions,
     /// A transfer of leadership from this server, until it hears who leads now.
     handed_over: Option<Transfer>,
+    /// What others answered when this server stood last. Nothing is decided by it.
+    last_ballot: Option<BTreeMap<NodeId, Vote>>,
     trace: Option<TraceHook>,
 }
 
@@ -59,9 +64,10 @@ enum Role {
 /// A twin that will do the same from here on; the trace hook stays with the original.
 impl Clone for Raft {
     fn clone(&self) -> Raft {
-        let Raft { node, role, questions, handed_over, trace: _ } = self;
+        let Raft { node, role, questions, handed_over, last_ballot, trace: _ } = self;
         let (node, role, questions) = (node.clone(), role.clone(), questions.clone());
-        Raft { node, role, questions, handed_over: handed_over.clone(), trace: None }
+        let (handed_over, last_ballot) = (handed_over.clone(), last_ballot.clone());
+        Raft { node, role, questions, handed_over, last_ballot, trace: None }
     }
 }
 
@@ -87,8 +93,9 @@ impl Raft {
     ) -> Raft {
         let mut node = Node::new(id, group, config, stored, now);
         let deadline = node.patience();
-        let role = Role::Follower(Follower::new(None, deadline));
-        Raft { node, role, questions: Questions::default(), handed_over: None, trace: None }
+        let (role, questions) =
+            (Role::Follower(Follower::new(None, deadline)), Questions::default());
+        Raft { node, role, questions, handed_over: None, last_ballot: None, trace: None }
     }
 
     /// Calls `hook` with one line after each event.
@@ -192,18 +199,6 @@ impl Raft {
         self.node.membership()
     }
 
-    /// The peers in this leader's eyes; none on a server that does not lead.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStatus> {
-        Vec::new()
-    }
-
-    /// Why there is no leader, or why a write waits, as far as this server knows.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        Explanation::default()
-    }
-
     fn leader(&self) -> Option<NodeId> {
         match &self.role {
             Role::Follower(follower) => follower.leader,
@@ -289,6 +284,9 @@ impl Raft {
         if self.role_deadline().is_none_or(|deadline| self.node.now < deadline) {
             return;
         }
+        if matches!(self.role, Role::Leader(_)) && self.gives_its_disk_up() {
+            return self.give_way();
+        }
         match &mut self.role {
             // "If election timeout elapses without receiving AppendEntries RPC from current leader
             // or granting vote to candidate: convert to candidate" (Figure 2).
@@ -308,15 +306,8 @@ impl Raft {
     }
 
     fn campaign(&mut self) {
-        if !self.node.may_stand() {
-            return self.become_follower(None);
-        }
-        // It lacks committed entries, so nobody would elect it, and its state is about to change.
-        if self.node.receiving.is_installing() && !is_planted(Mutant::CandidateWhileInstalling) {
-            if let Role::Follower(follower) = &mut self.role {
-                follower.deadline = self.node.patience();
-            }
-            return;
+        if let Some(obstacle) = self.obstacle() {
+            return self.wait_again(obstacle);
         }
         if self.node.config.pre_vote {
             self.become_pre_candidate();
@@ -344,6 +335,9 @@ impl Raft {
         if let Role::Leader(old) = &mut self.role {
             let transfer = old.step_down(&mut self.node, leader);
             self.await_successor(transfer);
+        }
+        if let Role::PreCandidate(candidate) | Role::Candidate(candidate) = &self.role {
+            self.last_ballot = Some(candidate.answers());
         }
         let deadline = match &self.role {
             // Another's candidacy is no reason to wait longer for a leader.
@@ -383,8 +377,13 @@ impl Raft {
 
     fn become_leader(&mut self) {
         assert_eq!(self.node.voted_for(), Some(self.node.id), "a leader voted for itself (§5.2)");
+        let founders = match &self.role {
+            Role::Candidate(candidate) => candidate.disks_of_electors(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => BTreeMap::new(),
+        };
+        self.node.become_trusted(self.node.id);
         self.node.receiving.forget();
-        let leader = Leader::new(&mut self.node);
+        let leader = Leader::new(&mut self.node, founders);
         self.role = Role::Leader(Box::new(leader));
         self.serve_own_questions();
     }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::snapshot::{Snapshot, SnapshotChunk};
+use crate::status::PaceName;
 use crate::types::Time;
 
 /// How many pieces may be unanswered. Two keep the link busy while the follower writes, and are few
@@ -60,6 +61,11 @@ impl Sending {
         let step = Step::Ask { waiting: false };
         let (moved_at, not_before) = (now, now);
         Sending { snapshot, received: 0, step, reading: false, moved_at, not_before }
+    }
+
+    /// How far it is, for people.
+    pub(crate) fn status(&self) -> PaceName {
+        PaceName::Snapshot { received: self.received, size: self.snapshot.size }
     }
 
     /// Whether to ask now how much the follower has; it counts as asked then.

@@ -69,6 +69,10 @@ pub struct PeerStatus {
     pub pace: PaceName,
     /// When it was heard last; the begin of the leader's term, if never in it.
     pub last_contact: Time,
+    /// Whether its answers count: not so while its disk is new and it has not caught up.
+    pub counts: bool,
+    /// Whether its disk is short of room.
+    pub disk_is_full: bool,
 }
 
 /// How entries go to a peer, as shown to people.
@@ -90,12 +94,14 @@ pub enum PaceName {
 /// Why there is no leader, or why a write waits: what a server knows of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
-    /// If it stands for election: what each voter answered to its last ballot. `None`: nothing yet.
+    /// If it hears no leader: what each other voter answered when it stood for election last, in a
+    /// ballot or before one. `None`: nothing. Empty, if it did not stand.
     pub votes: Vec<(NodeId, Option<Result<(), VoteRefusal>>)>,
     /// If it does not stand for election, and hears no leader: why.
     pub not_standing: Option<NotStanding>,
-    /// If it leads: the voters that have not stored its last entry, and what each has.
-    pub lagging: Vec<(NodeId, Index)>,
+    /// If it leads: the other voters that have not stored its last entry, or don't count. A write
+    /// waits for as many of them as a majority lacks.
+    pub lagging: Vec<PeerStatus>,
     /// How long its own disk has been busy with the oldest save.
     pub disk_busy_for: Duration,
 }

@@ -40,6 +40,7 @@
 pub mod crash;
 pub mod disk;
 pub mod error;
+mod files;
 pub mod format;
 mod places;
 pub mod read;
@@ -47,5 +48,7 @@ pub mod real;
 mod record;
 mod recover;
 mod segment;
+pub mod snapshots;
+mod space;
 pub mod wal;
 pub mod writer;

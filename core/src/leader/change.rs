@@ -98,6 +98,7 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
+        // One that is out begins no change; the next leader may.
         if self.is_out(node) {
             return;
         }
@@ -289,11 +290,12 @@ impl Leader {
             let new = Round { until: last, begun: now, was_short: false };
             let round = self.changes.rounds.entry(id).or_insert(new);
             round.note(progress.match_index, last, now, timeout);
-            let was_short = round.was_short;
+            // A vote for one that may not use it would hold up all others likewise.
+            let is_ready = round.was_short && progress.disk.is_trusted();
             if now.since(progress.last_contact) >= node.config.catch_up_timeout {
                 return CatchingUp::Silent(id);
             }
-            if !was_short || !self.hears(node, id) {
+            if !is_ready || !self.hears(node, id) {
                 found = CatchingUp::Underway;
             }
         }

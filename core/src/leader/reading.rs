@@ -82,7 +82,7 @@ impl Leader {
             // Apart from entries, whose answers wait for the follower's disk.
             for to in node.other_voters() {
                 if let Some(progress) = self.progress.get(&to) {
-                    send_append(node, to, progress.next_index, Arc::new([]), self.round);
+                    send_append(node, to, progress, Arc::new([]), self.round);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The leader's side of InstallSnapshot (§7): who needs one, and how it gets there.
 
 use super::Leader;
+use super::disks::hear_disk;
 use crate::effect::Effect;
 use crate::message::{
     InstallOutcome, InstallSnapshotRequest, InstallSnapshotResponse, MessageBody,
@@ -20,6 +21,7 @@ impl Leader {
         from: NodeId,
         response: &InstallSnapshotResponse,
     ) {
+        let next = node.log.last().index.next();
         let Some(progress) = self.progress.get_mut(&from) else {
             return;
         };
@@ -27,13 +29,17 @@ impl Leader {
             return node.violation(from, "answers a round that was never begun");
         }
         let at = response.last_included;
-        // It may be of a snapshot that is gone by now, but never of entries that are not committed.
-        if at.index > node.commit_index || node.log.term_at(at.index).is_some_and(|t| t != at.term)
-        {
+        // It may be of a snapshot that is gone by now, or of one that another leader sent: what that
+        // includes is committed, so this leader has it, and may not know yet that it is (§5.4).
+        if at.index >= next || node.log.term_at(at.index).is_some_and(|term| term != at.term) {
             return node.violation(from, "a snapshot that was never sent");
         }
+        // Whether it is trusted, its answers to heartbeats say.
+        if !hear_disk(progress, (response.disk, false), response.round, self.round, next) {
+            return;
+        }
         progress.last_contact = node.now;
-        progress.round = progress.round.max(response.round);
+        progress.on_round(response.round);
         match response.outcome {
             InstallOutcome::Installed => {
                 progress.match_index = progress.match_index.max(at.index);

@@ -114,6 +114,7 @@ impl Membership {
             voters_outgoing: None,
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
+            founders: self.founders.clone(),
         }
     }
 
@@ -124,6 +125,7 @@ impl Membership {
             voters_outgoing: Some(self.voters.clone()),
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
+            founders: self.founders.clone(),
         }
     }
 

@@ -51,7 +51,7 @@ impl Raft {
         let result = match &self.role {
             Role::Leader(_) => Err(ElectionError::AlreadyLeader),
             Role::PreCandidate(_) | Role::Candidate(_) => Ok(()),
-            Role::Follower(_) if !self.may_stand() => Err(ElectionError::NotAVoter),
+            Role::Follower(_) if self.obstacle().is_some() => Err(ElectionError::NotAVoter),
             // Its own vote would be one that a lease relies on (diss. §6.4.1).
             Role::Follower(_) if self.hears_leader() || self.node.keeps_promise() => {
                 Err(ElectionError::LeaderHeard { leader: self.leader() })
@@ -73,16 +73,11 @@ impl Raft {
             Role::Follower(follower) => follower.leader == Some(from),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if request.term == self.node.current_term() && follows && self.may_stand() {
+        if request.term == self.node.current_term() && follows && self.obstacle().is_none() {
             match is_planted(Mutant::TransferAsksPreVote) {
                 true => self.campaign(),
                 false => self.become_candidate(VoteKind::Transfer),
             }
         }
-    }
-
-    /// Whether this server could be elected.
-    fn may_stand(&self) -> bool {
-        self.node.may_stand() && self.node.is_trusted() && !self.node.receiving.is_installing()
     }
 }

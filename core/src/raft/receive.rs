@@ -2,6 +2,7 @@
 //! gives its vote (§5.2, §5.4.1).
 
 use super::{Raft, Role};
+use crate::candidate::Vote;
 use crate::follower;
 use crate::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
@@ -124,7 +125,7 @@ impl Raft {
 
     fn refuse_while_led(&mut self, from: NodeId, request: &VoteRequest) {
         match request.kind {
-            VoteKind::PreVote => self.answer_vote(from, request, false),
+            VoteKind::PreVote => self.answer_vote(from, request, Err(VoteRefusal::HearsLeader)),
             // The candidate will learn of the leader from the leader.
             VoteKind::Vote | VoteKind::Transfer => {}
         }
@@ -171,6 +172,8 @@ impl Raft {
             term: self.node.current_term(),
             round: 0,
             disk: self.node.disk,
+            trusted: self.node.is_trusted(),
+            disk_is_full: self.node.disk_is_full,
             outcome: AppendOutcome::Conflict { prev_log_index, hint: LogPosition::ZERO },
         };
         self.node.promise(from, MessageBody::AppendEntriesResponse(response));
@@ -178,25 +181,8 @@ impl Raft {
 
     /// RequestVote RPC, receiver implementation (Figure 2).
     fn on_vote_request(&mut self, from: NodeId, request: &VoteRequest) {
-        let current_term = self.node.current_term();
-        let voted_for = self.node.voted_for();
-        let free = match request.kind {
-            VoteKind::PreVote if request.term > current_term => true,
-            _ if request.term < current_term => false,
-            // "If votedFor is null or candidateId": first come, first served.
-            VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => {
-                voted_for == Some(from)
-                    || (voted_for.is_none() && self.leader().is_none())
-                    || (voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm))
-            }
-        };
-        // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
-        let last_log = self.node.log.last();
-        let up_to_date = request.last_log >= last_log
-            || is_planted(Mutant::VoteWithoutLogCheck)
-            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
-        let granted = free && up_to_date;
-        if granted && request.kind != VoteKind::PreVote {
+        let vote = self.vote(from, request);
+        if vote.is_ok() && request.kind != VoteKind::PreVote {
             self.node.vote_for(from);
             match &mut self.role {
                 Role::Follower(follower) => {
@@ -207,17 +193,47 @@ impl Raft {
                 Role::Candidate(_) | Role::Leader(_) => {}
             }
         }
-        self.answer_vote(from, request, granted);
+        self.answer_vote(from, request, vote);
     }
 
-    fn answer_vote(&mut self, to: NodeId, request: &VoteRequest, vote_granted: bool) {
+    /// Whether this server gives its vote, or would, and why not.
+    fn vote(&self, from: NodeId, request: &VoteRequest) -> Vote {
+        let current_term = self.node.current_term();
+        let voted_for = self.node.voted_for();
+        if request.term < current_term {
+            return Err(VoteRefusal::StaleTerm);
+        }
+        if !self.node.may_vote(request.last_log, request.disk) {
+            return Err(VoteRefusal::Untrusted);
+        }
+        let is_of_next_term = request.kind == VoteKind::PreVote && request.term > current_term;
+        // "If votedFor is null or candidateId": first come, first served.
+        if !is_of_next_term && voted_for != Some(from) {
+            let twice = voted_for != Some(self.node.id) && is_planted(Mutant::TwoVotesInATerm);
+            if voted_for.is_some() && !twice {
+                return Err(VoteRefusal::AlreadyVoted);
+            }
+            if self.leader().is_some() && !twice {
+                return Err(VoteRefusal::HearsLeader);
+            }
+        }
+        // "And candidate's log is at least as up-to-date as receiver's log, grant vote" (§5.4.1).
+        let last_log = self.node.log.last();
+        let up_to_date = request.last_log >= last_log
+            || is_planted(Mutant::VoteWithoutLogCheck)
+            || (request.last_log.index >= last_log.index && is_planted(Mutant::VoteByIndexOnly));
+        if up_to_date { Ok(()) } else { Err(VoteRefusal::LogBehind) }
+    }
+
+    fn answer_vote(&mut self, to: NodeId, request: &VoteRequest, vote: Vote) {
+        let vote_granted = vote.is_ok();
         let term = match request.kind {
             VoteKind::PreVote if vote_granted => request.term,
             VoteKind::PreVote | VoteKind::Vote | VoteKind::Transfer => self.node.current_term(),
         };
         let VoteRequest { kind, round, .. } = *request;
-        let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
-        let response = VoteResponse { term, kind, round, vote_granted, refusal };
+        let (disk, refusal) = (self.node.disk, vote.err());
+        let response = VoteResponse { term, kind, round, disk, vote_granted, refusal };
         if is_planted(Mutant::VoteAnsweredBeforeSave) {
             return self.node.send(to, MessageBody::VoteResponse(response));
         }

@@ -6,7 +6,7 @@ use actix_raft_core::entry::EntryPayload;
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse};
 use actix_raft_core::status::RoleName;
-use actix_raft_core::types::{NodeId, Term, Time};
+use actix_raft_core::types::{DiskId, NodeId, Term, Time};
 
 use crate::support::cluster::Cluster;
 use crate::support::disk::Image;
@@ -154,6 +154,7 @@ fn the_own_vote_of_a_lost_election_is_ignored_when_it_becomes_durable() {
     let saved = cluster.server(1).saved().unwrap();
     // Before the core hears of the save, it hears of a later term.
     let stranger = MessageBody::VoteResponse(VoteResponse {
+        disk: DiskId::UNKNOWN,
         term: Term(5),
         kind: VoteKind::Vote,
         round: 0,

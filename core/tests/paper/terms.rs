@@ -4,7 +4,7 @@ use actix_raft_core::config::Config;
 use actix_raft_core::message::MessageBody;
 use actix_raft_core::message::{VoteKind, VoteRefusal, VoteResponse};
 use actix_raft_core::status::RoleName;
-use actix_raft_core::types::{NodeId, Term};
+use actix_raft_core::types::{DiskId, NodeId, Term};
 
 use crate::support::cluster::Cluster;
 use crate::support::words::*;
@@ -13,7 +13,14 @@ use crate::support::words::*;
 fn refusal(term: u64, kind: VoteKind) -> MessageBody {
     let (term, round) = (Term(term), 77);
     let refusal = Some(VoteRefusal::StaleTerm);
-    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted: false, refusal })
+    MessageBody::VoteResponse(VoteResponse {
+        term,
+        kind,
+        round,
+        disk: DiskId::UNKNOWN,
+        vote_granted: false,
+        refusal,
+    })
 }
 
 /// Every message that carries its sender's term.
@@ -94,6 +101,7 @@ fn a_pre_vote_and_its_grant_make_nobody_enter_their_term() {
         let before = cluster.status(1);
         cluster.hear(1, 3, ask_pre_vote(9, at(2, 4)));
         let granted = VoteResponse {
+            disk: DiskId::UNKNOWN,
             term: Term(9),
             kind: VoteKind::PreVote,
             round: 77,

@@ -14,7 +14,7 @@ use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Time};
 
-use crate::support::disk::Image;
+use crate::support::disk::{Disk, Image};
 use crate::support::server::Server;
 use crate::support::words::{HEARTBEAT, T, voters};
 
@@ -206,6 +206,24 @@ impl Cluster {
 
     pub fn crash(&mut self, id: u64) {
         self.server(id).crash();
+    }
+
+    /// The server loses its disk, and comes back on a new one.
+    pub fn wipe(&mut self, id: u64, disk: u64) {
+        self.crash(id);
+        self.server(id).disk = Disk::new(Image::empty(disk));
+        self.restart(id);
+    }
+
+    /// Servers with one entry, on disks that they are trusted on; those ids are ten times those of the servers.
+    pub fn on_disks(count: u64) -> Cluster {
+        Cluster::on_disks_with(count, |_| {})
+    }
+
+    pub fn on_disks_with(count: u64, tweak: impl Fn(&mut Config)) -> Cluster {
+        let membership = voters(1..=count);
+        let image = |id| Image::of(&membership, 1, &[1]).on_disk(10 * id, true);
+        Cluster::from_images((1..=count).map(image).collect(), tweak)
     }
 
     pub fn restart(&mut self, id: u64) {

@@ -7,13 +7,14 @@ use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
 use actix_raft_core::stored::{Base, Save, SaveId, StoredState};
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term};
 
 use crate::support::files::{File, Partial, checksum};
 
 /// The content of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
+    pub disk: DiskId,
     pub hard_state: HardState,
     pub base: Base,
     /// The log, from the entry after the base on.
@@ -38,6 +39,7 @@ impl Image {
             payload: payload(index, *term),
         };
         Image {
+            disk: DiskId::UNKNOWN,
             hard_state: HardState { current_term: Term(current_term), ..HardState::default() },
             entries: (1..).zip(terms).map(entry).collect(),
             base: Base { membership: Some((Index::ZERO, membership)), ..Base::default() },
@@ -55,6 +57,18 @@ impl Image {
 
     pub fn voted_for(mut self, id: u64) -> Image {
         self.hard_state.voted_for = Some(NodeId(id));
+        self
+    }
+
+    /// A disk that was never used.
+    pub fn empty(disk: u64) -> Image {
+        Image { disk: DiskId(disk), ..Image::default() }
+    }
+
+    /// The same on a disk with an id.
+    pub fn on_disk(mut self, disk: u64, trusted: bool) -> Image {
+        self.disk = DiskId(disk);
+        self.hard_state.trusted = trusted;
         self
     }
 
@@ -110,7 +124,8 @@ impl Image {
 
     /// What a server that starts from here is told.
     pub fn stored(&self, last_applied: Index) -> StoredState {
-        let mut stored = StoredState { hard_state: self.hard_state, ..StoredState::default() };
+        let (hard_state, disk) = (self.hard_state, self.disk);
+        let mut stored = StoredState { hard_state, disk, ..StoredState::default() };
         stored.note_base(self.base.clone());
         self.entries.iter().for_each(|entry| stored.note_entry(entry));
         // One that is damaged is not served.

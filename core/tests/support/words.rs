@@ -138,12 +138,19 @@ pub fn conflict(term: u64, round: u64, prev_log_index: u64, hint: LogPosition) -
 }
 
 fn append_response(term: u64, round: u64, outcome: AppendOutcome) -> MessageBody {
-    let (term, disk) = (Term(term), DiskId::UNKNOWN);
-    MessageBody::AppendEntriesResponse(AppendEntriesResponse { term, round, disk, outcome })
+    MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+        term: Term(term),
+        round,
+        disk: DiskId::UNKNOWN,
+        trusted: true,
+        disk_is_full: false,
+        outcome,
+    })
 }
 
 pub fn ask(kind: VoteKind, term: u64, last_log: LogPosition) -> MessageBody {
-    MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round: 77 })
+    let (term, disk) = (Term(term), DiskId::UNKNOWN);
+    MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round: 77, disk })
 }
 
 pub fn ask_vote(term: u64, last_log: LogPosition) -> MessageBody {
@@ -158,7 +165,8 @@ pub fn ask_pre_vote(term: u64, last_log: LogPosition) -> MessageBody {
 pub fn answer(request: &VoteRequest, vote_granted: bool) -> MessageBody {
     let VoteRequest { term, kind, round, .. } = *request;
     let refusal = (!vote_granted).then_some(VoteRefusal::StaleTerm);
-    MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted, refusal })
+    let disk = DiskId::UNKNOWN;
+    MessageBody::VoteResponse(VoteResponse { term, kind, round, disk, vote_granted, refusal })
 }
 
 /// Whether this is a granted vote.
