@@ -200,6 +200,9 @@ impl Storm {
             (_, Event::SnapshotInstalled { installed: false, .. }) => self.seen.refused += 1,
             _ => {}
         }
+        if matches!(task, Some(Task::Store(..))) && self.one_in(20) {
+            self.damage_at(id, true);
+        }
         let boundary = matches!(task, Some(Task::Install(_) | Task::Build(_)));
         if self.one_in(if boundary { 6 } else { 60 }) && self.may_crash(id) {
             self.seen.crashed_after_install += usize::from(matches!(task, Some(Task::Install(_))));
@@ -278,8 +281,14 @@ impl Storm {
     }
 
     fn damage(&mut self) {
-        let Some(id) = self.up() else { return };
-        let (of_partial, place) = (!self.one_in(3), self.draw(1 << 40) as usize);
+        if let Some(id) = self.up() {
+            let of_partial = !self.one_in(3);
+            self.damage_at(id, of_partial);
+        }
+    }
+
+    fn damage_at(&mut self, id: u64, of_partial: bool) {
+        let place = self.draw(1 << 40) as usize;
         let disk = &mut self.cluster.server(id).disk;
         let bytes = match of_partial {
             true => disk.durable.partial.as_mut().map(|partial| &mut partial.bytes),
