@@ -174,6 +174,18 @@ impl Membership {
             })
     }
 
+    /// Whether every majority has one among it for whom `holds` is true: while joint, every majority
+    /// of the old configuration, and every one of the new, for servers that don't know of the joint
+    /// one yet, or that know of the final one, decide by one of them alone.
+    #[must_use]
+    pub fn meets_every_majority(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        !self.voters.is_empty()
+            && self.voter_sets().all(|set| {
+                let without = set.iter().filter(|id| !holds(**id)).count();
+                without <= set.len() / 2
+            })
+    }
+
     /// The greatest value that a quorum has reached, where `of` gives each voter's: with
     /// `match_index` it is the index that a majority stores (§5.3). The default if there is no
     /// voter.
@@ -259,6 +271,12 @@ mod tests {
             for value in 0..10 {
                 let are_quorum = membership.is_quorum(|id| stored[id.0 as usize] >= value);
                 prop_assert_eq!(are_quorum, value <= plainly(&sets, &stored));
+                // No set can do without them.
+                let outsiders = |set: &&BTreeSet<u64>| {
+                    set.iter().filter(|id| stored[**id as usize] < value).count() * 2 > set.len()
+                };
+                let meet_all = membership.meets_every_majority(|id| stored[id.0 as usize] >= value);
+                prop_assert_eq!(meet_all, !sets.iter().any(outsiders));
             }
         }
     }

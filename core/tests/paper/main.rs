@@ -20,6 +20,7 @@ mod leadership;
 mod leases;
 mod membership;
 mod membership_chaos;
+mod membership_disks;
 mod membership_hostile;
 mod membership_snapshots;
 mod pre_vote;
