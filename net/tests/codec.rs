@@ -189,17 +189,14 @@ fn last_included() -> impl Strategy<Value = LogPosition> {
 fn install() -> impl Strategy<Value = MessageBody> {
     let data = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
     let ends = (0..u64::MAX / 2, data, 0..u64::MAX / 4);
-    let membership = prop::option::of((any::<prop::sample::Index>(), membership()));
+    let membership = (any::<prop::sample::Index>(), membership());
     (last_included(), membership, ends, any::<[u32; 2]>(), any::<u64>()).prop_map(
         |(last_included, membership, (offset, data, rest), [whole, piece], round)| {
-            let membership = membership.map(|(since, membership)| {
-                (
-                    Index(since.index(usize::MAX) as u64 % last_included.index.0),
-                    Arc::new(membership),
-                )
-            });
+            let (since, membership) = membership;
+            let since = Index(since.index(usize::MAX) as u64 % last_included.index.0);
+            let membership = (since, Arc::new(membership));
             let size = offset + data.len() as u64 + rest;
-            let base = Base { last_included, membership };
+            let base = Base { last_included, membership: Some(membership) };
             MessageBody::InstallSnapshotRequest(InstallSnapshotRequest {
                 term: last_included.term.next(),
                 round,
@@ -233,11 +230,8 @@ fn other() -> impl Strategy<Value = MessageBody> {
         (1..=u64::MAX).prop_map(|term| {
             MessageBody::TimeoutNowRequest(TimeoutNowRequest { term: Term(term) })
         }),
-        (1..=u64::MAX, any::<u64>()).prop_map(|(term, id)| {
-            let consistency = match id % 2 {
-                0 => Consistency::Linearizable,
-                _ => Consistency::Lease,
-            };
+        (1..=u64::MAX, any::<u64>(), any::<bool>()).prop_map(|(term, id, by_lease)| {
+            let consistency = if by_lease { Consistency::Lease } else { Consistency::Linearizable };
             MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(term), id, consistency })
         }),
         (any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(|(term, id, index)| {
@@ -375,7 +369,8 @@ fn golden_bytes_of_each_message() {
             ),
         ),
         ("timeout now", "615201030c0000008c0355770a0a08071001180252020803"),
-        ("read index", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
+        ("read", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
+        ("read by lease", "6152010311000000fbf710c80a0f0807100118025a07080310ac021802"),
         ("read at", "6152010311000000ee9d5e2f0a0f0807100218016207080310ac021800"),
         ("read nowhere", "615201030f000000e3f99dc10a0d0807100218016205080310ac02"),
     ];
@@ -536,7 +531,7 @@ fn a_piece_of_a_snapshot_fits_a_frame_or_is_left_out() {
     assert_eq!(decoded, [piece(1, 2, 2, 4000)]);
     let MessageBody::InstallSnapshotRequest(request) = &decoded[0].body else { panic!() };
     assert!(range.contains(&request.chunk.data.as_ptr()), "it shares the frame's memory");
-    assert_eq!(weight(&decoded[0]), 64 + 4000);
+    assert_eq!(weight(&decoded[0]), 64 + 4000 + 32 + 8);
 }
 
 /// The append of [`one_of_each`] with something wrong.
@@ -638,6 +633,7 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
             spoiled_snapshot(|m| m.last_included_index = 0),
             "position 0@2 is of term 0 or index 0, not both",
         ),
+        (spoiled_snapshot(|m| m.configuration = None), "Snapshot without a known configuration"),
         (
             spoiled_snapshot(|m| m.configuration.as_mut().unwrap().index = 7),
             "a snapshot up to 6@2 with a configuration of index 7",
@@ -670,7 +666,6 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
     for (result, words) in cases {
         assert_eq!(result.unwrap_err().to_string(), words);
     }
-    assert!(spoiled_snapshot(|m| m.configuration = None).is_ok());
     // The question how much is there, and an empty snapshot.
     assert!(spoiled_chunk(|m| (m.offset, m.done, m.data) = (0, false, Bytes::new())).is_ok());
     let empty = spoiled_piece(|m| {
@@ -728,6 +723,9 @@ fn invalid_answers_are_refused_in_words() {
     assert_eq!(no_term.to_string(), "TimeoutNowRequest of term 0");
     let no_term = with(Some(wire::MessageBody::ReadIndexRequest(Default::default())));
     assert_eq!(no_term.to_string(), "ReadIndexRequest of term 0");
+    let read = rpc::ReadIndexRequest { term: 1, consistency: 3, ..Default::default() };
+    let read = with(Some(wire::MessageBody::ReadIndexRequest(read)));
+    assert_eq!(read.to_string(), "ReadIndexRequest without a known consistency");
     let none = decode_response(Bytes::new()).unwrap_err();
     assert_eq!(none.to_string(), "Response without a known result");
     let strange =

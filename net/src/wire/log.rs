@@ -108,7 +108,7 @@ pub struct Snapshot {
     /// The index of it, not 0.
     #[prost(uint64, tag = "2")]
     pub last_included_index: u64,
-    /// The configuration there; absent if there is none.
+    /// The configuration there.
     #[prost(message, optional, tag = "3")]
     pub configuration: Option<Configuration>,
     /// Its length in bytes.

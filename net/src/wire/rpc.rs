@@ -244,9 +244,21 @@ pub struct ReadIndexRequest {
     /// Named again in the answer.
     #[prost(uint64, tag = "2")]
     pub id: u64,
-    /// Whether the leader may answer from its lease.
-    #[prost(bool, tag = "3")]
-    pub lease: bool,
+    /// What the answer may rely on.
+    #[prost(enumeration = "Consistency", tag = "3")]
+    pub consistency: i32,
+}
+
+/// What a linearizable read may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Consistency {
+    /// Never sent; invalid.
+    Unspecified = 0,
+    /// A majority's answers.
+    Linearizable = 1,
+    /// The clocks.
+    Lease = 2,
 }
 
 /// The answer to [`ReadIndexRequest`].
