@@ -72,6 +72,9 @@
 //! quorum is without a server that has it. For three or five servers this changes nothing. Of two
 //! servers, it lets the one that has its disk take the other one back.
 //!
+//! While a change of the members is joint, every majority of the old and every one of the new voters
+//! counts here: servers that do not have the joint entry, or have the final one, decide by one alone.
+//!
 //! # What nothing can detect
 //!
 //! If those who remember are not enough to refuse, the others can't know that there was anything:
