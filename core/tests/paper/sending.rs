@@ -214,7 +214,7 @@ fn lost_pieces_and_answers_are_made_up_for() {
         for _ in 0..1000 {
             // Two of three are lost.
             while let Some(message) = cluster.network.pop_front() {
-                if !lost(&message.body) || random.next_u64() % 3 == 0 {
+                if !lost(&message.body) || random.next_u64().is_multiple_of(3) {
                     cluster.bring(message);
                 }
             }
