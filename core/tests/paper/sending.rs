@@ -279,6 +279,25 @@ fn the_next_leader_goes_on_with_a_transfer_if_its_snapshot_is_the_same() {
     assert_eq!(cluster.servers[2].applied, cluster.servers[1].applied);
 }
 
+/// A follower's disk was busy with the last leader's snapshot when the next was elected, which does
+/// not know yet how much is committed.
+#[test]
+fn an_answer_about_another_leaders_snapshot_may_be_of_entries_not_known_to_be_committed() {
+    let log: (u64, &[u64]) = (1, &[1, 1, 1, 1]);
+    let mut cluster = Cluster::of_logs(&[log, log, (1, &[1])]);
+    cluster.timeout(1);
+    while cluster.role(1) != RoleName::Leader {
+        assert!(cluster.deliver_one());
+    }
+    assert_eq!(cluster.commit(1), 0);
+    let at_term = cluster.term(1);
+    let response = answer_of(at_term, at(4, 1), InstallOutcome::Installed);
+    let MessageBody::InstallSnapshotResponse(mut response) = response else { unreachable!() };
+    response.round = 0;
+    cluster.hear(1, 3, MessageBody::InstallSnapshotResponse(response));
+    assert_eq!(violations(&mut cluster), 0);
+}
+
 /// B 76: the follower came by the entries in another way.
 #[test]
 fn an_acknowledgement_that_reaches_the_log_ends_the_transfer() {
