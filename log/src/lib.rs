@@ -37,11 +37,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 pub mod crash;
 pub mod disk;
 pub mod error;
 mod files;
 pub mod format;
+mod options;
 mod places;
 pub mod read;
 pub mod real;
