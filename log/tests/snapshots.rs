@@ -397,6 +397,18 @@ fn the_pieces_of_another_snapshot_are_thrown_away() {
 }
 
 #[test]
+fn the_pieces_of_a_snapshot_that_is_no_longer_of_use_are_thrown_away() {
+    let (disk, wal, _) = written();
+    let store = wal.snapshots();
+    let (snapshot, file) = leaders(&base(2, 25));
+    store.receive(&snapshot, &chunk(0, &file[..200], &snapshot)).unwrap();
+    build(&store, base(2, 24)).unwrap();
+    assert_eq!(store.receive(&snapshot, &chunk(0, &[], &snapshot)).unwrap(), 200);
+    build(&store, base(2, 26)).unwrap();
+    assert_eq!(snapshots(&disk).len(), 1);
+}
+
+#[test]
 fn an_installed_snapshot_takes_the_log_with_it_also_after_a_crash() {
     // The log has an earlier entry there, it ends before, and it has the very entry.
     for (at, stays) in [(base(5, 21), false), (base(2, 40), false), (base(2, 24), true)] {
