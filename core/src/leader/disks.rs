@@ -30,10 +30,11 @@ pub(super) fn hear_disk(
     }
 }
 
-/// Whether a follower that is not trusted gets no entries yet: as long as nobody can know that the
+/// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.
-pub(super) fn is_kept_empty(progress: &Progress, term_start: Index) -> bool {
-    term_start == Index::ZERO.next() && progress.disk.doubted_until().is_some()
+pub(super) fn is_kept_empty(node: &Node, progress: &Progress, term_start: Index) -> bool {
+    let forms_cluster = term_start == Index::ZERO.next() && node.disk != DiskId::UNKNOWN;
+    forms_cluster && !progress.disk.is_accepted()
 }
 
 impl Leader {
