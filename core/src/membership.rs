@@ -105,6 +105,7 @@ impl Membership {
         if goal.goal.is_some() || goal.voters_outgoing.is_some() {
             return Err(MembershipError::GoalNotFinal);
         }
+        // The cluster was founded by the same.
         let goal = match goal.founders == self.founders {
             true => goal,
             false => Arc::new(Membership::clone(&goal).founded_on(self.founders.clone())),

@@ -289,6 +289,18 @@ mutants! {
     OldTailFound, "old-tail-found",
         "A restart finds the entries that were overwritten, not those that did it",
         "as in canonical baa8f52";
+    SnapshotNameNotSynced, "snapshot-name-not-synced",
+        "A new snapshot's name is not made durable before it is relied on", "etcd 6368";
+    SnapshotNotVerified, "snapshot-not-verified",
+        "A snapshot that was received is installed whatever arrived",
+        "as in NATS 2.12.1 (Jepsen 2025)";
+    PartialSnapshotMixed, "partial-snapshot-mixed",
+        "The pieces of a snapshot are put behind those of another one", "a break of §7";
+    PurgeTooFar, "purge-too-far",
+        "A purge removes a segment that holds entries that are still needed", "a break of §7";
+    InstallNotFinished, "install-not-finished",
+        "A restart leaves the log as it was, though a crash came after a snapshot was installed",
+        "curvine 1551";
 }
 
 #[cfg(feature = "mutants")]

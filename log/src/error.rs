@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use actix_raft_core::types::{Index, NodeId};
+use actix_raft_core::types::{Index, LogPosition, NodeId};
 
 /// Why a log could not be opened. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,15 @@ pub enum OpenError {
         /// The file.
         file: String,
     },
-    /// The log was written by a version that this one does not know.
+    /// There is no snapshot of what the log begins after. Nothing else will do, as with damage.
+    #[error("the log in {directory} begins after {base}, and there is no snapshot up to there")]
+    NoSnapshot {
+        /// The directory.
+        directory: String,
+        /// What the log begins after.
+        base: LogPosition,
+    },
+    /// The log or a snapshot was written by a version that this one does not know.
     #[error("{file} has format version {found}, this program knows only {known}")]
     Version {
         /// The file.
@@ -127,6 +135,14 @@ pub enum WriteError {
         /// What it begins after.
         current: Index,
     },
+    /// No snapshot includes what would be gone from the log.
+    #[error("the log can't begin after {base}: the latest snapshot is up to {snapshot}")]
+    NoSnapshot {
+        /// What it was to begin after.
+        base: Index,
+        /// Up to where there is a snapshot.
+        snapshot: Index,
+    },
     /// Too much to be written at once.
     #[error("a write of {bytes} bytes, more than the {limit} allowed at once")]
     TooLarge {
@@ -148,6 +164,7 @@ impl WriteError {
             WriteError::Gap { .. }
             | WriteError::Broken { .. }
             | WriteError::Backwards { .. }
+            | WriteError::NoSnapshot { .. }
             | WriteError::TooLarge { .. } => true,
             WriteError::Io { .. } | WriteError::Closed => false,
         }
@@ -200,4 +217,71 @@ pub enum ReadError {
         /// The disk's word.
         source: io::Error,
     },
+}
+
+/// Why something could not be done with a snapshot. The log does not suffer from it: it goes on, and
+/// the latest snapshot is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The disk refused.
+    #[error("can't {operation} {file}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        file: String,
+        /// The disk's word.
+        source: io::Error,
+    },
+    /// The snapshot is damaged.
+    #[error("{file} is damaged at offset {offset}: {what}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The snapshot was written by a version that this one does not know.
+    #[error("{file} has format version {found}, this program knows only {known}")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// There is a later one already.
+    #[error("the snapshot up to {position} is no longer wanted: there is one up to {latest}")]
+    Superseded {
+        /// The last position that it includes.
+        position: LogPosition,
+        /// The last position that the latest one includes.
+        latest: LogPosition,
+    },
+    /// The membership is too large to be stored.
+    #[error("a membership of {bytes} bytes, more than the {limit} that can be stored")]
+    Membership {
+        /// Its length.
+        bytes: usize,
+        /// The longest.
+        limit: usize,
+    },
+}
+
+impl From<SnapshotError> for io::Error {
+    fn from(error: SnapshotError) -> io::Error {
+        let kind = match &error {
+            SnapshotError::Io { source, .. } => source.kind(),
+            SnapshotError::Damaged { .. } | SnapshotError::Version { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            SnapshotError::Superseded { .. } | SnapshotError::Membership { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+        };
+        io::Error::new(kind, error)
+    }
 }

@@ -37,15 +37,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 pub mod crash;
 pub mod disk;
 pub mod error;
+mod files;
 pub mod format;
+mod options;
 mod places;
 pub mod read;
 pub mod real;
 mod record;
 mod recover;
 mod segment;
+pub mod snapshots;
+mod space;
 pub mod wal;
 pub mod writer;

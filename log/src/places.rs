@@ -15,8 +15,6 @@ use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::StoredState;
 use actix_raft_core::types::Index;
 
-use crate::disk::DiskFile;
-
 /// Bytes of log between two points.
 const POINT_BYTES: u64 = 64 * 1024;
 
@@ -32,20 +30,11 @@ pub(crate) struct Point {
     pub(crate) run: u32,
 }
 
-/// A segment's file, and its salt.
-#[derive(Clone)]
-pub(crate) struct SegmentFile {
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) name: String,
-    pub(crate) salt: u64,
-    /// The greatest index in it.
-    pub(crate) max_index: Index,
-}
-
 /// What is durable, and where.
 #[derive(Default)]
 pub(crate) struct Places {
-    pub(crate) segments: BTreeMap<u64, SegmentFile>,
+    /// The segments that there are, with their salts.
+    pub(crate) segments: BTreeMap<u64, u64>,
     pub(crate) points: Vec<Point>,
     pub(crate) base: Index,
     pub(crate) last: Index,
@@ -68,9 +57,6 @@ impl Places {
             self.points.push(point);
         }
         self.last = last;
-        if let Some(segment) = self.segments.get_mut(&point.segment) {
-            segment.max_index = segment.max_index.max(last);
-        }
     }
 
     /// Takes note that the log now begins elsewhere, as the state says.
@@ -86,14 +72,17 @@ impl Places {
         self.points.drain(..after.saturating_sub(1));
     }
 
-    /// The segments that hold nothing but entries up to the base, the oldest first; never the one
-    /// that is written.
-    pub(crate) fn obsolete(&self) -> Vec<u64> {
-        let newest = self.segments.keys().next_back().copied();
-        let old = self.segments.iter().take_while(|(number, segment)| {
-            segment.max_index <= self.base && Some(**number) != newest
-        });
-        old.map(|(number, _)| *number).collect()
+    /// Takes the oldest segment out if it holds no entry that is still in the log; never the one
+    /// that is written. Every segment begins with the term and vote and the base that were in force.
+    pub(crate) fn take_obsolete(&mut self) -> Option<u64> {
+        let newest = self.segments.keys().next_back().copied()?;
+        let mut first = self.points.first().map_or(newest, |point| point.segment);
+        if is_planted(Mutant::PurgeTooFar) && self.base > Index::ZERO {
+            first = newest;
+        }
+        let oldest = self.segments.keys().next().copied().filter(|oldest| *oldest < first)?;
+        self.segments.remove(&oldest);
+        Some(oldest)
     }
 
     /// The points from which the entries of these indexes are read, each with the last index to be

@@ -1,13 +1,15 @@
 //! Reading entries back, while the writer goes on.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use actix_raft_core::entry::Entry;
 use actix_raft_core::types::Index;
 
+use crate::disk::DiskFile;
 use crate::error::ReadError;
+use crate::files::Files;
 use crate::format::{FRAME_BYTES, claimed_body, decode_frame, frame_size};
-use crate::places::{Point, SegmentFile, SharedPlaces};
+use crate::places::{Point, SharedPlaces};
 use crate::record::{Record, records};
 
 /// How much is read at once, in bytes: as much as lies between two points.
@@ -17,6 +19,15 @@ const WINDOW_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct LogReader {
     places: SharedPlaces,
+    files: Arc<Files>,
+}
+
+/// A segment that is read.
+struct SegmentFile {
+    file: Arc<dyn DiskFile>,
+    /// What it is called in messages.
+    name: String,
+    salt: u64,
 }
 
 /// Entries being collected.
@@ -30,8 +41,8 @@ struct Wanted {
 }
 
 impl LogReader {
-    pub(crate) fn new(places: SharedPlaces) -> LogReader {
-        LogReader { places }
+    pub(crate) fn new(places: SharedPlaces, files: Arc<Files>) -> LogReader {
+        LogReader { places, files }
     }
 
     /// The entries of these indexes, both included, in order. Stops before the entry with which
@@ -48,8 +59,17 @@ impl LogReader {
         let plan = self.plan(first, last, max_bytes)?;
         let mut wanted =
             Wanted { next: first, last, bytes_left: max_bytes, full: false, entries: Vec::new() };
-        for (point, end, segment) in plan {
-            wanted.read_from(point, end, &segment)?;
+        for (point, end, salt) in plan {
+            let (number, name) = (point.segment, self.files.describe(point.segment));
+            let file = match self.files.open(number) {
+                Ok(file) => file,
+                Err(source) => {
+                    // Perhaps it was removed since.
+                    self.plan(first, last, max_bytes)?;
+                    return Err(ReadError::Io { file: name, source });
+                }
+            };
+            wanted.read_from(point, end, &SegmentFile { file, name, salt })?;
             if wanted.is_full() {
                 break;
             }
@@ -57,13 +77,13 @@ impl LogReader {
         Ok(wanted.entries)
     }
 
-    /// Where to read from, up to which entry, in which file.
+    /// Where to read from, up to which entry, with which salt.
     fn plan(
         &self,
         first: Index,
         last: Index,
         max_bytes: usize,
-    ) -> Result<Vec<(Point, Index, SegmentFile)>, ReadError> {
+    ) -> Result<Vec<(Point, Index, u64)>, ReadError> {
         // Changes under the lock don't panic half-way.
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         if first <= places.base {
@@ -78,7 +98,7 @@ impl LogReader {
         let covering = places.covering(first, last).into_iter();
         // Every segment begins with a point, so what is read from a point is in one segment.
         let plan = covering.filter_map(|(point, end)| {
-            places.segments.get(&point.segment).map(|file| (point, end, file.clone()))
+            places.segments.get(&point.segment).map(|salt| (point, end, *salt))
         });
         Ok(plan.collect())
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::stored::{Base, StoredState};
-use actix_raft_core::types::{DiskId, Index};
+use actix_raft_core::types::{DiskId, LogPosition};
 use tracing::warn;
 
 use crate::disk::{Disk, DiskFile};
@@ -24,9 +24,10 @@ use crate::format::{
     FRAME_BYTES, HEADER_BYTES, Owner, VERSION, decode_frame, decode_header, encode_header,
     find_frame, frame_size, is_temporary, marker, salt_of, segment_name, segment_number, used,
 };
-use crate::places::{Places, Point, SegmentFile};
+use crate::places::{Places, Point};
 use crate::record::{Record, Rest, records};
 use crate::segment::{Segment, write_zeros};
+use crate::snapshots::Found;
 use crate::wal::LogOptions;
 
 /// What was found, and where to go on.
@@ -41,16 +42,16 @@ pub(crate) struct Recovered {
 impl Recovered {
     /// A log without a frame, whose first segment this is.
     pub(crate) fn of_new(segment: Segment, disk: DiskId) -> Recovered {
-        let mut found = Found::default();
+        let mut found = Segments::default();
         found.state.disk = disk;
-        found.places.segments.insert(segment.number, segment.to_file());
+        found.places.segments.insert(segment.number, segment.salt);
         found.with(segment)
     }
 }
 
 /// What the segments that were read hold.
 #[derive(Default)]
-struct Found {
+struct Segments {
     state: StoredState,
     places: Places,
     /// The sequence number of the last frame, 0 before the first.
@@ -61,9 +62,9 @@ struct Found {
     previous: Option<(String, u64)>,
 }
 
-impl Found {
+impl Segments {
     fn with(self, segment: Segment) -> Recovered {
-        let Found { state, places, sequence, .. } = self;
+        let Segments { state, places, sequence, .. } = self;
         Recovered { state, places, sequence, segment }
     }
 }
@@ -72,13 +73,18 @@ impl Found {
 pub(crate) fn recover(
     disk: &dyn Disk,
     options: &LogOptions,
+    snapshots: &Found,
 ) -> Result<Option<Recovered>, OpenError> {
     let names = disk.list().map_err(failed("list", disk.describe("")))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
     let recovered = match (numbers.first().copied(), numbers.last().copied()) {
-        (Some(oldest), Some(newest)) => Some(read_segments(disk, options, oldest, newest)?),
-        _ => None,
+        (Some(oldest), Some(newest)) => {
+            Some(read_segments(disk, options, snapshots, (oldest, newest))?)
+        }
+        _ if snapshots.is_empty() => None,
+        // A server takes no snapshot before it has a log.
+        _ => return Err(OpenError::Missing { file: disk.describe(&segment_name(1)) }),
     };
     // Nothing is touched in a directory that is not ours.
     for name in names.iter().filter(|name| is_temporary(name)) {
@@ -92,16 +98,16 @@ pub(crate) fn recover(
 fn read_segments(
     disk: &dyn Disk,
     options: &LogOptions,
-    oldest: u64,
-    newest: u64,
+    snapshots: &Found,
+    (oldest, newest): (u64, u64),
 ) -> Result<Recovered, OpenError> {
-    let mut found = Found { purged: oldest > 1, ..Found::default() };
+    let mut found = Segments { purged: oldest > 1, ..Segments::default() };
     let mut bytes = Vec::new();
     for number in oldest..newest {
         let mut scan = Scan::new(disk, number);
-        let file = scan.read(&mut bytes)?;
+        scan.read(&mut bytes)?;
         scan.check_header(&bytes, options, &mut found.state.disk)?;
-        let frames = scan.frames(file, &bytes, &mut found)?;
+        let frames = scan.frames(&bytes, &mut found)?;
         scan.check_end(&bytes, frames.end, &found)?;
         found.previous = Some((scan.file.clone(), frames.end as u64));
     }
@@ -119,7 +125,7 @@ fn read_segments(
         bytes = encode_header(&owner, newest).to_vec();
     }
     scan.check_header(&bytes, options, &mut found.state.disk)?;
-    let frames = scan.frames(Arc::clone(&file), &bytes, &mut found)?;
+    let frames = scan.frames(&bytes, &mut found)?;
     if found.purged && found.sequence == 0 {
         return Err(scan.damaged(frames.end, "the log's first frame can't be read"));
     }
@@ -130,6 +136,7 @@ fn read_segments(
         let file = disk.describe(&segment_name(oldest.saturating_sub(1)));
         return Err(OpenError::Missing { file });
     }
+    snapshots.check(disk, &found.state.base)?;
     if gets_header {
         // Before the file grows again: what is longer than a header and has none is damaged.
         let written = file.write_at(&bytes, 0).and_then(|()| file.sync());
@@ -224,14 +231,9 @@ impl Scan<'_> {
     }
 
     /// Reads frames as long as they are whole.
-    fn frames(
-        &self,
-        file: Arc<dyn DiskFile>,
-        bytes: &[u8],
-        found: &mut Found,
-    ) -> Result<Frames, OpenError> {
-        let (name, salt, max_index) = (self.file.clone(), self.salt, Index::ZERO);
-        found.places.segments.insert(self.number, SegmentFile { file, name, salt, max_index });
+    fn frames(&self, bytes: &[u8], found: &mut Segments) -> Result<Frames, OpenError> {
+        let salt = self.salt;
+        found.places.segments.insert(self.number, salt);
         let mut frames = Frames { last: HEADER_BYTES, end: HEADER_BYTES };
         while let Some(frame) = bytes.get(frames.end..).and_then(|rest| decode_frame(rest, salt)) {
             let begins = found.purged && found.sequence == 0;
@@ -253,7 +255,7 @@ impl Scan<'_> {
 
     /// The error of a frame that is not the next: to blame are the frames before it if they were
     /// in the segment before.
-    fn out_of_order(&self, offset: usize, sequence: u64, found: &Found) -> OpenError {
+    fn out_of_order(&self, offset: usize, sequence: u64, found: &Segments) -> OpenError {
         let expected = found.sequence + 1;
         let what = format!("frame {expected} is missing, {sequence} is the next");
         match &found.previous {
@@ -264,7 +266,7 @@ impl Scan<'_> {
         }
     }
 
-    fn note(&self, body: &[u8], offset: u64, found: &mut Found) -> Result<(), &'static str> {
+    fn note(&self, body: &[u8], offset: u64, found: &mut Segments) -> Result<(), &'static str> {
         let (state, places) = (&mut found.state, &mut found.places);
         let mut records = records(body);
         let mut runs = 0;
@@ -272,7 +274,7 @@ impl Scan<'_> {
             match record {
                 Record::HardState(hard_state) => state.hard_state = hard_state,
                 Record::Base(base, rest) => {
-                    note_base(state, base, rest);
+                    note_base(state, base, rest)?;
                     places.note_base(state);
                 }
                 Record::Run(mut run) => {
@@ -299,7 +301,7 @@ impl Scan<'_> {
 
     /// All of an older segment must be readable, but for a marker, which is never synced. A last
     /// frame that is gone without a trace is missed when the next segment's first is read.
-    fn check_end(&self, bytes: &[u8], end: usize, found: &Found) -> Result<(), OpenError> {
+    fn check_end(&self, bytes: &[u8], end: usize, found: &Segments) -> Result<(), OpenError> {
         let rest = bytes.get(end..).unwrap_or_default();
         let (first, behind) = rest.split_at(rest.len().min(FRAME_BYTES));
         let marker = marker(self.salt, found.sequence + 1);
@@ -372,13 +374,16 @@ impl Scan<'_> {
 }
 
 /// As [`StoredState::note_base`], also if the last included entry is in a segment that was removed.
-fn note_base(state: &mut StoredState, base: Base, rest: Rest) {
-    let is_missing = state.term_at(base.last_included.index).is_none();
-    let has_later = state.last_log.index > base.last_included.index;
-    match rest {
-        Rest::Stays if is_missing && has_later => state.base = base,
-        Rest::Stays | Rest::Goes => state.note_base(base),
+fn note_base(state: &mut StoredState, base: Base, rest: Rest) -> Result<(), &'static str> {
+    let LogPosition { term, index } = base.last_included;
+    match (rest, state.term_at(index)) {
+        (Rest::Stays, None) if state.last_log.index > index => state.base = base,
+        (Rest::Stays, None) => state.note_base(base),
+        (Rest::Stays, Some(found)) if found == term => state.note_base(base),
+        (Rest::Goes, found) if found != Some(term) => state.note_base(base),
+        (Rest::Stays | Rest::Goes, _) => return Err("a base contradicts the entries before it"),
     }
+    Ok(())
 }
 
 fn failed(operation: &'static str, file: String) -> impl FnOnce(io::Error) -> OpenError {

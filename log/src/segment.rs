@@ -12,11 +12,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use actix_raft_core::mutants::{Mutant, is_planted};
-use actix_raft_core::types::Index;
 
 use crate::disk::{Disk, DiskFile};
 use crate::format::{HEADER_BYTES, Owner, encode_header, salt_of, segment_name, temporary_name};
-use crate::places::SegmentFile;
 
 /// The shortest segment, in bytes.
 const MIN_SEGMENT_BYTES: u64 = 1024;
@@ -106,17 +104,5 @@ impl Prepared {
             tail: HEADER_BYTES as u64,
             length,
         })
-    }
-}
-
-impl Segment {
-    /// What readers have to know of it.
-    pub(crate) fn to_file(&self) -> SegmentFile {
-        SegmentFile {
-            file: Arc::clone(&self.file),
-            name: self.name.clone(),
-            salt: self.salt,
-            max_index: Index::ZERO,
-        }
     }
 }

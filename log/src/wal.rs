@@ -9,64 +9,33 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use actix_raft_core::entry::Entry;
 use actix_raft_core::mutants::{Mutant, is_planted};
-use actix_raft_core::stored::{Base, Save, StoredState};
-use actix_raft_core::types::{DiskId, LogPosition};
+use actix_raft_core::stored::{Save, StoredState};
+use actix_raft_core::types::LogPosition;
 use tracing::warn;
 
+use crate::check::check;
 use crate::disk::Disk;
 pub use crate::error::Identity;
 use crate::error::{OpenError, WriteError};
+use crate::files::Files;
 use crate::format::{
     FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, Owner, frame_size, marker, seal_frame,
     segment_name,
 };
+pub use crate::options::LogOptions;
 use crate::places::{Places, Point, SharedPlaces};
 use crate::read::LogReader;
 use crate::record::{Rest, put_base, put_hard_state, put_run};
 use crate::recover::{Recovered, recover};
 use crate::segment::{Coming, Prepared, Segment, prepare};
+use crate::snapshots::{SnapshotStore, find};
+use crate::space::Space;
 
 /// How much memory is kept for the next frame.
 const BUFFER_KEPT: usize = 4 << 20;
 /// The longest frame whose length can be stored, with room for what a segment's first one repeats.
 const LONGEST_FRAME: usize = u32::MAX as usize - (64 << 20);
-
-/// How a log is kept.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// Whose log it is: fixed when the directory is first used.
-    pub identity: Identity,
-    /// The name of the disk, if its directory is used for the first time now; `None`, the default,
-    /// draws one at random. A disk that comes in the place of one that was lost must not have the
-    /// name of that one.
-    pub new_disk: Option<DiskId>,
-    /// The length of a segment, in bytes, written with zeros before it is used; a save that is
-    /// larger gets a segment of its own. At least 1 KiB; default 16 MiB.
-    pub segment_bytes: u64,
-    /// How much may be saved at once, in bytes; a larger save is refused. Below 4 GiB; default
-    /// 1 GiB.
-    pub max_frame_bytes: usize,
-}
-
-impl LogOptions {
-    /// The defaults, for this server.
-    #[must_use]
-    pub fn new(identity: Identity) -> LogOptions {
-        LogOptions { identity, new_disk: None, segment_bytes: 16 << 20, max_frame_bytes: 1 << 30 }
-    }
-
-    /// What the segments on this disk say of whose they are.
-    pub(crate) fn owner(&self, disk: DiskId) -> Owner {
-        Owner { identity: self.identity.clone(), disk }
-    }
-
-    /// The same for a disk that is used for the first time.
-    pub(crate) fn owner_of_new(&self) -> Owner {
-        self.owner(self.new_disk.unwrap_or_else(|| DiskId(fastrand::u64(1..))))
-    }
-}
 
 /// A log with its one writer.
 pub struct Wal {
@@ -74,6 +43,9 @@ pub struct Wal {
     options: LogOptions,
     state: StoredState,
     places: SharedPlaces,
+    files: Arc<Files>,
+    space: Arc<Space>,
+    snapshots: SnapshotStore,
     segment: Segment,
     /// The sequence number of the last frame.
     sequence: u64,
@@ -82,59 +54,134 @@ pub struct Wal {
     buffer: Vec<u8>,
     /// The next segment, made ahead of its time.
     next: Option<Coming>,
+    removing: Removing,
     poisoned: Option<WriteError>,
+}
+
+/// Whether old segments can be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removing {
+    Works,
+    Failed,
 }
 
 impl Wal {
     /// Opens the log on a disk, or makes a new one; says what it holds. A tail that was being
-    /// written when the power failed is cut.
+    /// written when the power failed is cut. If a snapshot was installed, and the log does not know
+    /// it yet, it begins after that now.
     ///
     /// # Errors
-    /// If the log is damaged, is another server's, or the disk refuses.
+    /// If the log is damaged, or the snapshot without which it is not whole; is another server's; or
+    /// the disk refuses.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Wal, StoredState), OpenError> {
         let bytes = options.identity.cluster_id.len();
         if bytes > MAX_CLUSTER_ID_BYTES {
             return Err(OpenError::ClusterId { bytes, limit: MAX_CLUSTER_ID_BYTES });
         }
-        let Recovered { state, places, sequence, segment } = match recover(&*disk, &options)? {
-            Some(found) => found,
+        let found = find(&*disk, &options.identity.cluster_id)?;
+        let recovered = match recover(&*disk, &options, &found)? {
+            Some(recovered) => recovered,
             None => new_log(&*disk, &options)?,
         };
-        let wal = Wal {
+        let Recovered { state, places, sequence, segment } = recovered;
+        let snapshots = found.open(Arc::clone(&disk), &options)?;
+        let files = Arc::new(Files::new(Arc::clone(&disk)));
+        files.keep(segment.number, Arc::clone(&segment.file));
+        let space = Arc::new(Space::new(Arc::clone(&disk), options.low_space_bytes));
+        let mut wal = Wal {
             disk,
             options,
-            state: state.clone(),
+            state,
             places: Arc::new(RwLock::new(places)),
+            files,
+            space,
+            snapshots,
             segment,
             sequence,
             // Opening marks the end.
             is_marked: true,
             buffer: Vec::new(),
             next: None,
+            removing: Removing::Works,
             poisoned: None,
         };
+        wal.finish_install()?;
+        let state = wal.state.clone();
         Ok((wal, state))
     }
 
-    /// What is durable.
+    /// Lets the log begin after the latest snapshot, if the power failed between the two.
+    fn finish_install(&mut self) -> Result<(), OpenError> {
+        self.note_snapshot();
+        let Some(snapshot) = &self.state.snapshot else { return Ok(()) };
+        let LogPosition { term, index } = snapshot.last_included();
+        // One that was built here includes nothing but what the log has, or had.
+        let is_included = index <= self.state.base.last_included.index;
+        if is_included || self.state.term_at(index) == Some(term) {
+            return Ok(());
+        }
+        let save = Save { base: Some(snapshot.base.clone()), ..Save::default() };
+        self.save(&[save]).map_err(|error| OpenError::Io {
+            operation: "finish the installation of a snapshot in",
+            file: self.disk.describe(""),
+            source: io::Error::other(error),
+        })
+    }
+
+    fn note_snapshot(&mut self) {
+        self.state.snapshot = self.snapshots.latest();
+        let included = self.state.snapshot.as_ref().map(|latest| latest.last_included().index);
+        self.state.last_applied = self.state.last_applied.max(included.unwrap_or_default());
+    }
+
+    /// What was durable after the last save, or when the log was opened.
     #[must_use]
     pub fn state(&self) -> &StoredState {
         &self.state
     }
 
+    /// Whether there is so little room on the disk that no more entries should be saved, as it was
+    /// when the last segment was made or removed, or [`Wal::check_space`] was called.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// Asks the disk whether there is so little room.
+    pub fn check_space(&self) -> bool {
+        self.space.check()
+    }
+
+    /// The snapshots beside the log.
+    #[must_use]
+    pub fn snapshots(&self) -> SnapshotStore {
+        self.snapshots.clone()
+    }
+
     /// A reader of what is durable.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader::new(Arc::clone(&self.places))
+        LogReader::new(Arc::clone(&self.places), Arc::clone(&self.files))
     }
 
-    /// Stores all these saves, in order, atomically. Returns when they are durable.
+    /// Stores all these saves, in order, atomically. Returns when they are durable, and segments
+    /// that hold nothing but what is gone from the log are removed.
     ///
     /// # Errors
     /// If the disk fails: then and ever after. If the saves are refused
     /// ([`WriteError::is_refusal`]): nothing changed.
     pub fn save(&mut self, saves: &[Save]) -> Result<(), WriteError> {
-        let rests = self.check(saves)?;
+        self.write(saves)?;
+        while self.remove_obsolete() {}
+        Ok(())
+    }
+
+    /// The same, but for removing segments.
+    pub(crate) fn write(&mut self, saves: &[Save]) -> Result<(), WriteError> {
+        if let Some(error) = &self.poisoned {
+            return Err(error.clone());
+        }
+        let rests = check(&self.state, self.snapshots.latest().as_ref(), saves)?;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT);
         self.buffer.resize(FRAME_BYTES, 0);
@@ -163,23 +210,24 @@ impl Wal {
         Ok(())
     }
 
-    /// Makes the log begin after this position, and removes the segments that hold nothing else.
-    ///
-    /// # Errors
-    /// If the disk fails: then and ever after.
-    pub fn purge(&mut self, base: Base) -> Result<(), WriteError> {
-        self.save(&[Save { base: Some(base), ..Save::default() }])?;
-        let obsolete = self.lock_places().obsolete();
-        for number in obsolete {
-            let name = segment_name(number);
-            let removed = self.disk.remove(&name).and_then(|()| self.disk.sync_dir());
-            removed.map_err(|error| {
-                let failed = self.failed("remove", self.disk.describe(&name), None);
-                self.poison(failed(error))
-            })?;
-            self.lock_places().segments.remove(&number);
+    /// Removes the oldest segment if nothing in it is needed; says whether it did.
+    pub(crate) fn remove_obsolete(&mut self) -> bool {
+        if self.removing == Removing::Failed {
+            return false;
         }
-        Ok(())
+        let Some(number) = self.lock_places().take_obsolete() else { return false };
+        let name = segment_name(number);
+        // One after the other, each durably: a log with a gap would not be opened again.
+        self.files.forget(number);
+        let removed = self.disk.remove(&name).and_then(|()| self.disk.sync_dir());
+        if let Err(error) = removed {
+            // Nothing depends on it. But it is not known whether the name will come back, so that
+            // no later one may go in this life.
+            warn!("{}: an old segment can't be removed: {error}", self.disk.describe(&name));
+            self.removing = Removing::Failed;
+        }
+        self.space.check();
+        self.removing == Removing::Works
     }
 
     /// Writes down that everything so far is durable, so that damage to the last frame will be told
@@ -218,38 +266,17 @@ impl Wal {
         synced.map_err(self.failed_at("sync", self.segment.tail))
     }
 
-    /// Whether these saves continue the log; says for each what its base leaves of it, if any has one.
-    fn check(&self, saves: &[Save]) -> Result<Vec<Rest>, WriteError> {
-        if let Some(error) = &self.poisoned {
-            return Err(error.clone());
-        }
-        let mut rests = Vec::new();
-        if saves.iter().all(|save| save.base.is_none()) {
-            let mut log = (self.state.base.last_included, self.state.last_log);
-            for run in saves.iter().flat_map(|save| &save.entries) {
-                log = with_run(log, run)?;
-            }
-            return Ok(rests);
-        }
-        // A base is rare: what the log will hold is worth a copy.
-        let mut state = self.state.clone();
-        for save in saves {
-            rests.push(match &save.base {
-                Some(base) => with_base(&mut state, base)?,
-                None => Rest::Stays,
-            });
-            for run in &save.entries {
-                with_run((state.base.last_included, state.last_log), run)?;
-                run.iter().for_each(|entry| state.note_entry(entry));
-            }
-        }
-        Ok(rests)
-    }
-
     /// Writes the frame in the buffer and makes it durable; returns where it begins.
     fn write_frame(&mut self) -> Result<u64, WriteError> {
-        let needed = with_marker(self.buffer.len());
-        if self.segment.tail + needed > self.segment.length {
+        // The power may have failed between the making of a segment and its first frame.
+        let is_first = self.segment.tail == HEADER_BYTES as u64 && self.sequence > 0;
+        if is_first {
+            self.repeat_state();
+        }
+        if self.segment.tail + with_marker(self.buffer.len()) > self.segment.length {
+            if !is_first {
+                self.repeat_state();
+            }
             self.begin_segment()?;
         }
         seal_frame(&mut self.buffer, self.segment.salt, self.sequence + 1);
@@ -270,21 +297,26 @@ impl Wal {
         Ok(offset)
     }
 
-    /// Goes on in a new segment, whose first frame repeats what would be lost with the older ones.
-    fn begin_segment(&mut self) -> Result<(), WriteError> {
+    /// Lets the frame in the buffer, a segment's first one, repeat what would be lost with the older
+    /// segments.
+    fn repeat_state(&mut self) {
         let mut first = vec![0; FRAME_BYTES];
         put_hard_state(&mut first, self.state.hard_state);
         put_base(&mut first, &self.state.base, Rest::Stays);
         first.extend_from_slice(&self.buffer[FRAME_BYTES..]);
         self.buffer = first;
+    }
 
+    /// Goes on in a new segment.
+    fn begin_segment(&mut self) -> Result<(), WriteError> {
         let number = self.segment.number + 1;
         let length = HEADER_BYTES as u64 + with_marker(self.buffer.len());
         let begun = self.next_segment(number, length);
         let file = self.disk.describe(&segment_name(number));
         self.segment = begun.map_err(self.failed("make", file, None))?;
-        let file = self.segment.to_file();
-        self.lock_places().segments.insert(number, file);
+        self.files.keep(number, Arc::clone(&self.segment.file));
+        let salt = self.segment.salt;
+        self.lock_places().segments.insert(number, salt);
         Ok(())
     }
 
@@ -297,13 +329,16 @@ impl Wal {
             Some(prepared) => prepared,
             None => prepare(&*self.disk, &owner, number, length.max(self.options.segment_bytes))?,
         };
-        prepared.begin(&*self.disk, &owner)
+        let begun = prepared.begin(&*self.disk, &owner);
+        self.space.check();
+        begun
     }
 
     /// Makes what is durable now known to readers.
     fn publish(&mut self, saves: &[Save], offset: u64) {
         let places = Arc::clone(&self.places);
         let mut places = places.write().unwrap_or_else(PoisonError::into_inner);
+        self.note_snapshot();
         let segment = self.segment.number;
         let mut runs = 0;
         for save in saves {
@@ -360,6 +395,10 @@ impl Wal {
         wanted.then_some((self.segment.number + 1, self.options.segment_bytes))
     }
 
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space)
+    }
+
     /// Whose segments these are.
     pub(crate) fn owner(&self) -> Owner {
         self.options.owner(self.state.disk)
@@ -375,34 +414,6 @@ impl Wal {
 /// behind it.
 fn with_marker(frame: usize) -> u64 {
     (frame_size(frame - FRAME_BYTES) + frame_size(0)) as u64
-}
-
-/// What a log begins after, and its last position.
-type Ends = (LogPosition, LogPosition);
-
-/// Gives the log another base, and says what that leaves of it.
-fn with_base(state: &mut StoredState, base: &Base) -> Result<Rest, WriteError> {
-    let (current, last_included) = (state.base.last_included, base.last_included);
-    if last_included.index < current.index {
-        return Err(WriteError::Backwards { base: last_included.index, current: current.index });
-    }
-    let has_last = state.term_at(last_included.index) == Some(last_included.term);
-    state.note_base(base.clone());
-    Ok(if has_last { Rest::Stays } else { Rest::Goes })
-}
-
-/// A log with a run of entries at its end or over it.
-fn with_run((base, last): Ends, run: &[Entry]) -> Result<Ends, WriteError> {
-    let (Some(first), Some(end)) = (run.first(), run.last()) else { return Ok((base, last)) };
-    if first.index <= base.index || first.index > last.index.next() {
-        let (first, base, last) = (first.index, base.index, last.index);
-        return Err(WriteError::Gap { first, base, last });
-    }
-    let broken = run.windows(2).find(|pair| pair[1].index.0 != pair[0].index.0.wrapping_add(1));
-    match broken {
-        Some(pair) => Err(WriteError::Broken { index: pair[0].index, next: pair[1].index }),
-        None => Ok((base, end.position())),
-    }
 }
 
 fn new_log(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, OpenError> {

@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use actix_raft_core::entry::Entry;
-use actix_raft_core::stored::{Base, Save, StoredState};
+use actix_raft_core::stored::{Save, StoredState};
 use tracing::{error, warn};
 
 use crate::disk::Disk;
 use crate::error::{OpenError, WriteError};
 use crate::read::LogReader;
 use crate::segment::prepare;
+use crate::snapshots::SnapshotStore;
+use crate::space::Space;
 use crate::wal::{LogOptions, Wal};
 
 /// How many requests may wait for the thread.
@@ -33,6 +35,8 @@ pub struct Log {
     // Before the thread: it ends when there is no sender any more.
     requests: SyncSender<Request>,
     reader: LogReader,
+    snapshots: SnapshotStore,
+    space: Arc<Space>,
     thread: Arc<Thread>,
 }
 
@@ -41,7 +45,6 @@ struct Thread(Mutex<Option<JoinHandle<Result<(), WriteError>>>>);
 
 enum Request {
     Save(Save, Done),
-    Purge(Base, Done),
     Close,
 }
 
@@ -52,7 +55,7 @@ impl Log {
     /// If the log is damaged, is another server's, the disk refuses, or there can be no thread.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, StoredState), OpenError> {
         let (wal, state) = Wal::open(Arc::clone(&disk), options)?;
-        let reader = wal.reader();
+        let (reader, snapshots, space) = (wal.reader(), wal.snapshots(), wal.space());
         let (requests, received) = sync_channel(QUEUE);
         let writer = Writer { wal, disk };
         let thread = thread::Builder::new()
@@ -64,7 +67,7 @@ impl Log {
                 source,
             })?;
         let thread = Arc::new(Thread(Mutex::new(Some(thread))));
-        Ok((Log { requests, reader, thread }, state))
+        Ok((Log { requests, reader, snapshots, space, thread }, state))
     }
 
     /// Stores a save. `done` is called once, on the log's thread: when the save is durable, or is
@@ -75,10 +78,24 @@ impl Log {
         self.request(Request::Save(save, Done::new(done)));
     }
 
-    /// Makes the log begin after this position; `done` is called as by [`Log::save`], when that is
-    /// durable and segments that are no longer needed are gone.
-    pub fn purge(&self, base: Base, done: impl FnOnce(Result<(), WriteError>) + Send + 'static) {
-        self.request(Request::Purge(base, Done::new(done)));
+    /// Whether there is so little room on the disk that no more entries should be saved, as it was
+    /// when the last segment was made or removed, or [`Log::check_space`] was called. Costs nothing:
+    /// ask after each save.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// Asks the disk whether there is so little room: now and then, since others use it too.
+    pub fn check_space(&self) -> bool {
+        self.space.check()
+    }
+
+    /// The snapshots beside the log. They are read and written by whoever calls, not by the log's
+    /// thread.
+    #[must_use]
+    pub fn snapshots(&self) -> SnapshotStore {
+        self.snapshots.clone()
     }
 
     /// A reader of what is durable.
@@ -174,6 +191,8 @@ impl Writer {
                 }
             }
             self.write(&mut batch);
+            // One at a time, so that the next save does not wait for all of them.
+            self.wal.remove_obsolete();
             if next == Next::End {
                 break;
             }
@@ -193,6 +212,11 @@ impl Writer {
             Err(TryRecvError::Empty) => {
                 // After all answers, so that it delays nobody; an error poisons the next save.
                 let _ = self.wal.mark();
+                while self.wal.remove_obsolete() {
+                    if let Ok(request) = received.try_recv() {
+                        return Ok(request);
+                    }
+                }
                 received.recv()
             }
             Err(TryRecvError::Disconnected) => Err(RecvError),
@@ -202,10 +226,6 @@ impl Writer {
     fn take_in(&mut self, request: Request, batch: &mut Batch) -> Next {
         match request {
             Request::Save(save, done) => batch.push(save, done),
-            Request::Purge(base, done) => {
-                self.write(batch);
-                done.tell(self.wal.purge(base));
-            }
             Request::Close => return Next::End,
         }
         Next::GoOn
@@ -213,11 +233,11 @@ impl Writer {
 
     fn write(&mut self, batch: &mut Batch) {
         let Batch { saves, done, .. } = std::mem::take(batch);
-        let result = self.wal.save(&saves);
+        let result = self.wal.write(&saves);
         if saves.len() > 1 && result.as_ref().is_err_and(WriteError::is_refusal) {
             // One is to blame: the others shall not suffer for it.
             for (save, done) in saves.into_iter().zip(done) {
-                done.tell(self.wal.save(&[save]));
+                done.tell(self.wal.write(&[save]));
             }
         } else {
             done.into_iter().for_each(|done| done.tell(result.clone()));

@@ -4,23 +4,20 @@ mod support;
 
 use std::sync::Arc;
 
-use actix_raft_core::stored::{Base, Save};
+use actix_raft_core::stored::Save;
 use actix_raft_core::types::{Index, LogPosition};
 use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::error::{ReadError, WriteError};
 use actix_raft_log::wal::{LogOptions, Wal};
-use support::{Model, entry, open, options, run, vote};
-
-fn base(term: u64, index: u64) -> Base {
-    Base { last_included: LogPosition::new(term, index), membership: None }
-}
+use support::{Model, base, begin_after, build, entry, open, options, run, vote};
 
 /// Ten entries of term 2 after a base of three.
 fn written() -> (CrashDisk, Wal) {
     let disk = CrashDisk::new();
     let (mut wal, _) = open(&disk).unwrap();
     wal.save(&[run(2, 1, 13)]).unwrap();
-    wal.purge(base(2, 3)).unwrap();
+    build(&wal.snapshots(), base(2, 3)).unwrap();
+    wal.save(&[begin_after(base(2, 3))]).unwrap();
     (disk, wal)
 }
 
@@ -62,8 +59,14 @@ fn runs_that_do_not_count_up_by_one() {
 
 #[test]
 fn a_base_before_the_one_there_is() {
-    let error = refused(&[Save { base: Some(base(2, 2)), ..Save::default() }]);
+    let error = refused(&[begin_after(base(2, 2))]);
     assert_eq!(error.to_string(), "the log can't begin after 2, it begins after 3");
+}
+
+#[test]
+fn a_base_that_no_snapshot_includes() {
+    let error = refused(&[begin_after(base(2, 4))]);
+    assert_eq!(error.to_string(), "the log can't begin after 4: the latest snapshot is up to 3");
 }
 
 #[test]
@@ -82,7 +85,8 @@ fn more_than_may_be_saved_at_once() {
 fn a_base_that_contradicts_the_log_replaces_all_of_it() {
     let (disk, mut wal) = written();
     // A snapshot of a later term at an index that the log has in an earlier one.
-    wal.save(&[Save { base: Some(base(3, 8)), ..Save::default() }]).unwrap();
+    build(&wal.snapshots(), base(3, 8)).unwrap();
+    wal.save(&[begin_after(base(3, 8))]).unwrap();
     assert_eq!(wal.state().last_log, LogPosition::new(3, 8));
     let beyond = wal.reader().read(Index(9), Index(9), 1000);
     assert!(matches!(beyond, Err(ReadError::Beyond { end: Index(8), .. })), "{beyond:?}");
@@ -98,7 +102,8 @@ fn a_base_that_contradicts_the_log_replaces_all_of_it() {
 #[test]
 fn a_base_beyond_the_log_leaves_nothing_of_it() {
     let (disk, mut wal) = written();
-    wal.purge(base(2, 100)).unwrap();
+    build(&wal.snapshots(), base(2, 100)).unwrap();
+    wal.save(&[begin_after(base(2, 100))]).unwrap();
     assert_eq!(wal.state().last_log, LogPosition::new(2, 100));
     wal.save(&[run(3, 101, 102)]).unwrap();
     drop(wal);

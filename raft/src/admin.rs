@@ -173,7 +173,8 @@ pub enum ConfigChangeError {
     /// up, and the members are what they were.
     #[error("node {0} is not heard and did not catch up")]
     NotCaughtUp(NodeId),
-    /// A later request took the change back while a new voter was still catching up.
+    /// A later request took the change back while a new voter was still catching up: the members are
+    /// what they were.
     #[error("a later request took the change back")]
     TakenBack,
     /// Leadership was lost, or the node stopped, on the way. If an entry of the change was stored by
@@ -243,7 +244,8 @@ pub enum TransferLeadershipError {
     /// There is no other voter that is heard.
     #[error("there is no other voter that could lead")]
     NoTarget,
-    /// The target did not take over within an election timeout; this node goes on to lead.
+    /// The target did not take over within an election timeout. This node goes on to lead, unless it
+    /// lost its office meanwhile; a target that hears of it late may still be elected.
     #[error("node {0} did not take over in time")]
     TimedOut(NodeId),
     /// Another transfer, asked for later, took this one's place.
@@ -271,9 +273,9 @@ impl TransferLeadershipError {
     }
 }
 
-/// Makes this node stand for election at once. It is elected only if its log is as long as a
-/// majority's. A leader that is heard is not unseated by it: for that there is
-/// [`TransferLeadership`]. Answered when it stands.
+/// Makes this node stand for election at once, without the wait for an election timeout. It is
+/// elected only if its log is as long as a majority's. Where a leader is heard it is refused: ask
+/// that one for [`TransferLeadership`]. Answered when it stands.
 #[derive(Clone, Copy, Debug)]
 pub struct TriggerElection;
 
@@ -290,11 +292,12 @@ pub enum TriggerElectionError {
     /// It has no vote, or could not be elected now.
     #[error("this node can't be a candidate now")]
     NotAVoter,
-    /// It hears a leader, or heard one so lately that it may have promised not to vote yet.
-    #[error("a leader is heard")]
+    /// It hears a leader, or may have just before it was started: [hand over](TransferLeadership)
+    /// there instead.
+    #[error("a leader is heard, or was just before the start; ask it to hand over")]
     LeaderHeard {
-        /// The leader, if it still follows one.
-        leader: Option<NodeId>,
+        /// The leader, if it is known.
+        leader: Option<LeaderInfo>,
     },
     /// The node has stopped.
     #[error("this node has stopped: {reason}")]
@@ -304,12 +307,14 @@ pub enum TriggerElectionError {
     },
 }
 
-impl From<ElectionError> for TriggerElectionError {
-    fn from(error: ElectionError) -> TriggerElectionError {
+impl TriggerElectionError {
+    pub(crate) fn of(error: ElectionError, leader: impl Fn(NodeId) -> LeaderInfo) -> Self {
         match error {
+            ElectionError::LeaderHeard { leader: id } => {
+                TriggerElectionError::LeaderHeard { leader: id.map(leader) }
+            }
             ElectionError::AlreadyLeader => TriggerElectionError::AlreadyLeader,
             ElectionError::NotAVoter => TriggerElectionError::NotAVoter,
-            ElectionError::LeaderHeard { leader } => TriggerElectionError::LeaderHeard { leader },
         }
     }
 }

@@ -9,7 +9,9 @@ use actix_raft_core::stored::{Save, SaveId};
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
-use crate::admin::{ConfigChangeError, TransferLeadershipError, TriggerSnapshotError};
+use crate::admin::{
+    ConfigChangeError, TransferLeadershipError, TriggerElectionError, TriggerSnapshotError,
+};
 use crate::application::Application;
 use crate::messages::{ClientError, Entry, EntryPayload, Index, NodeId, Rpc};
 use crate::network::SendMessages;
@@ -54,7 +56,8 @@ impl<A: Application> Raft<A> {
                     }
                 }
                 Effect::ElectionTriggered { id, result } => {
-                    self.requests.elections.answer(id, result.map_err(Into::into));
+                    let error = |error| TriggerElectionError::of(error, |id| self.leader_info(id));
+                    self.requests.elections.answer(id, result.map_err(error));
                 }
                 Effect::SnapshotTaken { id, result } => {
                     let failure = self.snapshot_failure.clone();

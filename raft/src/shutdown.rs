@@ -40,6 +40,8 @@ impl<A: Application> Raft<A> {
         if let Some(stopping) = &self.stopping {
             return stopping.replies.clone();
         }
+        // What came before is in flight; what comes after is refused.
+        self.flush(ctx);
         let phase = match self.hands_over_to_anyone() {
             true => {
                 let id = self.requests.name();
@@ -53,8 +55,9 @@ impl<A: Application> Raft<A> {
         // In the next step, when the first who waits is filed.
         self.ask_flush(ctx);
         if phase != Phase::End {
-            // The transfer is bounded by an election timeout; as long again is enough for answers.
-            ctx.run_later(2 * self.config.protocol.election_timeout, |raft, ctx| {
+            // The transfer is bounded by an election timeout, and so is the successor's election; as
+            // long again is enough for answers.
+            ctx.run_later(3 * self.config.protocol.election_timeout, |raft, ctx| {
                 raft.end(ctx);
             });
         }

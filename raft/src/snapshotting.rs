@@ -19,8 +19,14 @@ use crate::storage::{
 impl<A: Application> Raft<A> {
     pub(crate) fn build_snapshot(&mut self, base: Base, ctx: &mut Context<Self>) {
         let at = base.last_included;
-        let built = self.storage.build_snapshot(base).into_actor(self);
+        let built = self.storage.build_snapshot(base.clone()).into_actor(self);
         ctx.spawn(built.map(move |result, raft, ctx| {
+            if let Ok(Ok(Some(snapshot))) = &result
+                && snapshot.base != base
+            {
+                let error = format!("the snapshot of {at} is one of {}", snapshot.last_included());
+                return raft.fail("the storage failed", error);
+            }
             let snapshot = raft.or_warn(&format!("the snapshot of {at} was not built"), result);
             raft.snapshot_failure = snapshot.as_ref().err().cloned();
             raft.note(Event::SnapshotBuilt { snapshot: snapshot.ok().flatten() }, ctx);

@@ -177,7 +177,7 @@ fn a_node_whose_storage_fails_stops_says_why_and_acknowledges_nothing_more() {
     on_virtual_time(async {
         // The first save is the configuration, the second the vote, the third the first entry.
         let storage = Failing { fails_from: 4, ..Failing::default() }.start();
-        let mut cluster = Cluster { router: Router::new(), nodes: Vec::new() };
+        let mut cluster = Cluster::empty();
         cluster.add(1, storage, Config::default()).await;
         let node = cluster.nodes[0].clone();
         node.initialize(vec![]).await.unwrap();

@@ -265,7 +265,7 @@ impl Leader {
         Err(ChangeError::InoperableConfig(too_few))
     }
 
-    fn hears(&self, node: &Node, id: NodeId) -> bool {
+    pub(super) fn hears(&self, node: &Node, id: NodeId) -> bool {
         let recently = |at| node.now.since(at) < node.config.election_timeout;
         self.progress.get(&id).is_some_and(|progress| recently(progress.last_contact))
     }

@@ -85,7 +85,7 @@ impl Leader {
         for (to, progress) in &self.progress {
             send_append(node, *to, progress, Arc::new([]), self.round);
         }
-        if let Some(heir) = self.successor(node) {
+        if let Some(heir) = self.heir(node, |_| true) {
             self.tell_to_stand(node, heir);
         }
         true

@@ -16,6 +16,7 @@ use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::storage::Storage;
 use actix_raft::testing::{MemoryStorage, Router};
+use actix_raft::validation::Validator;
 use bytes::{Buf, Bytes};
 
 /// A state machine that keeps all it is given: the response is the number of commands before, and
@@ -86,9 +87,9 @@ pub async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
 }
 
 /// Nodes that talk through a router.
-pub struct Cluster {
+pub struct Cluster<A: Application = Journal> {
     pub router: Router,
-    pub nodes: Vec<Client<Journal>>,
+    pub nodes: Vec<Client<A>>,
 }
 
 impl Cluster {
@@ -111,16 +112,59 @@ impl Cluster {
         cluster.leader().await;
         cluster
     }
+}
 
-    pub async fn add(&mut self, id: u64, storage: impl Into<Storage<Journal>>, config: Config) {
+impl<A: Application> Cluster<A> {
+    pub fn empty() -> Cluster<A> {
+        Cluster { router: Router::new(), nodes: Vec::new() }
+    }
+
+    /// Nodes 1 to `size`, initialized, and a leader.
+    pub async fn formed_of(
+        size: u64,
+        config: Config,
+        state_machine: impl Fn() -> A,
+        validator: impl Fn() -> Option<Box<dyn Validator<A>>>,
+    ) -> Cluster<A>
+    where
+        A: StateMachine + Unpin,
+    {
+        let mut cluster = Cluster::empty();
+        for id in 1..=size {
+            let storage = MemoryStorage::new(state_machine()).start();
+            let mut options = RaftOptions::new(NodeId(id), storage, cluster.router.port().start());
+            options.config = config.clone();
+            options.validator = validator();
+            cluster.add_with(options).await;
+        }
+        for node in &cluster.nodes {
+            node.initialize(members(size)).await.unwrap();
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    pub async fn add(&mut self, id: u64, storage: impl Into<Storage<A>>, config: Config) {
         let mut options = RaftOptions::new(NodeId(id), storage, self.router.port().start());
         options.config = config;
+        self.add_with(options).await;
+    }
+
+    pub async fn add_with(&mut self, options: RaftOptions<A>) {
+        let id = options.id;
         let node = Raft::start(options).await.unwrap();
-        self.router.attach(NodeId(id), &node);
+        self.router.attach(id, &node);
         self.nodes.push(node);
     }
 
-    pub fn node(&self, id: NodeId) -> &Client<Journal> {
+    /// Some voter that does not lead.
+    pub async fn follower(&self) -> NodeId {
+        let leader = self.leader().await;
+        let membership = self.metrics(leader).await.membership.unwrap();
+        membership.voters().iter().copied().find(|id| *id != leader).unwrap()
+    }
+
+    pub fn node(&self, id: NodeId) -> &Client<A> {
         &self.nodes[id.0 as usize - 1]
     }
 
@@ -137,7 +181,7 @@ impl Cluster {
     pub async fn leader_after(&self, term: u64) -> NodeId {
         loop {
             for node in &self.nodes {
-                let metrics = node.metrics().await.unwrap();
+                let Some(metrics) = node.metrics().await else { continue };
                 let ready = metrics.commit_index == metrics.last_log_index;
                 if metrics.is_leader() && metrics.current_term.0 > term && ready {
                     return metrics.id;
