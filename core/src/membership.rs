@@ -97,7 +97,7 @@ impl Membership {
     }
 
     /// The same members on their way to others: a change under way, which whoever leads brings to
-    /// its end.
+    /// its end. The goal has the same founders, whatever it says.
     ///
     /// # Errors
     /// If the goal is itself on the way, or joint.
@@ -284,6 +284,16 @@ mod tests {
                 prop_assert_eq!(meet_all, !sets.iter().any(outsiders));
             }
         }
+    }
+
+    #[test]
+    fn a_goal_has_the_founders_of_the_members_on_their_way() {
+        let members = |id| Membership::new([NodeId(id)], [(NodeId(id), Address::default())]);
+        let founders = BTreeMap::from([(NodeId(1), DiskId(7))]);
+        let now = members(1).unwrap().founded_on(founders.clone());
+        // As it was stored or sent: a goal's founders are not written down again.
+        let now = now.on_the_way_to(Arc::new(members(2).unwrap())).unwrap();
+        assert_eq!(now.goal().unwrap().founders(), &founders);
     }
 
     #[test]
