@@ -59,9 +59,10 @@ pub struct Config {
     /// How long nothing may be heard of a new voter that is to catch up, before the change of
     /// members is given up. Default 10 s.
     pub catch_up_timeout: Duration,
-    /// Seed of the election timeouts' randomness and of the numbers of ballots, mixed with the node's
-    /// id. A node wants another one each time it starts: else answers to a pre-vote that it asked for
-    /// before a crash may be taken for answers to the present one. Default 0.
+    /// Seed of the election timeouts' randomness and of the numbers of ballots and of questions to the
+    /// leader, mixed with the node's id. A node needs another one each time it starts: else answers
+    /// to what it asked before a crash may be taken for answers to what it asks now, and a read at a
+    /// follower be stale. Default 0.
     pub seed: u64,
 }
 

@@ -316,7 +316,7 @@ impl Leader {
         // Followers that keep up lack the same entries, which are then shared.
         let mut shared: Option<Arc<[Entry]>> = None;
         for (to, progress) in &mut self.progress {
-            if disks::is_kept_empty(progress, self.term_start) {
+            if disks::is_kept_empty(node, progress, self.term_start) {
                 continue;
             }
             let (base, last) = (node.log.base().index, node.log.last().index);

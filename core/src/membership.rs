@@ -105,6 +105,11 @@ impl Membership {
         if goal.goal.is_some() || goal.voters_outgoing.is_some() {
             return Err(MembershipError::GoalNotFinal);
         }
+        // The cluster was founded by the same.
+        let goal = match goal.founders == self.founders {
+            true => goal,
+            false => Arc::new(Membership::clone(&goal).founded_on(self.founders.clone())),
+        };
         Ok(Membership { goal: Some(goal), ..self })
     }
 
@@ -222,5 +227,54 @@ impl Membership {
 
     fn voter_sets(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
         [Some(&self.voters), self.voters_outgoing.as_ref()].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ids(ids: &BTreeSet<u64>) -> BTreeSet<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    /// The same by trying all values: the greatest that more than half of each set have reached.
+    fn plainly(sets: &[&BTreeSet<u64>], stored: &[u64]) -> u64 {
+        let reached = |set: &BTreeSet<u64>, value: u64| {
+            2 * set.iter().filter(|id| stored[**id as usize] >= value).count() > set.len()
+        };
+        (0..10).rfind(|value| sets.iter().all(|set| reached(set, *value))).unwrap_or(0)
+    }
+
+    proptest! {
+        /// B 47: any sizes, any values, both halves of a joint configuration; non-voters don't count.
+        #[test]
+        fn a_quorum_is_a_majority_of_each_set_of_voters(
+            new in prop::collection::btree_set(0u64..8, 1..8),
+            old in prop::option::of(prop::collection::btree_set(0u64..8, 1..8)),
+            stored in prop::collection::vec(0u64..10, 8),
+        ) {
+            let all = (0..8).map(|id| (NodeId(id), Address::default()));
+            let membership = Membership::joint(ids(&new), old.as_ref().map(ids), all).unwrap();
+            let sets: Vec<&BTreeSet<u64>> = [&new].into_iter().chain(&old).collect();
+            let value = membership.reached_by_quorum(|id| stored[id.0 as usize]);
+            prop_assert_eq!(value, plainly(&sets, &stored));
+            for value in 0..10 {
+                let are_quorum = membership.is_quorum(|id| stored[id.0 as usize] >= value);
+                prop_assert_eq!(are_quorum, value <= plainly(&sets, &stored));
+            }
+        }
+    }
+
+    #[test]
+    fn without_voters_nothing_is_decided() {
+        let nobody = Membership::default();
+        assert!(!nobody.is_quorum(|_| true));
+        assert_eq!(nobody.reached_by_quorum(|_| 7), 0);
+        assert_eq!(Membership::new([], []), Err(MembershipError::NoVoter));
+        let stranger = Membership::new([NodeId(1)], []);
+        assert_eq!(stranger, Err(MembershipError::UnknownVoter(NodeId(1))));
     }
 }

@@ -189,8 +189,6 @@ mutants! {
         "as in etcd's snapshot_succeed_via_app_resp";
     StaleSnapshotInstalled, "stale-snapshot-installed",
         "A snapshot is installed over a state that is ahead of it", "a break of §7";
-    PiecesMixed, "pieces-mixed",
-        "Pieces of one snapshot are stored as pieces of another", "a break of §7";
     PurgesBeyondSnapshot, "purges-beyond-snapshot",
         "Applied entries are purged that no snapshot includes", "a break of §7";
     BaseNotSaved, "base-not-saved",

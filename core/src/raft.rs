@@ -125,6 +125,10 @@ impl Raft {
                 self.trace.as_mut().into_iter().for_each(|hook| hook(line.clone()));
             }
         }
+        assert!(
+            matches!(self.role, Role::Follower(_)) || !self.node.receiving.is_installing(),
+            "only followers install snapshots"
+        );
         match &mut self.role {
             Role::Follower(follower) => follower.acknowledge(&mut self.node),
             Role::PreCandidate(_) | Role::Candidate(_) => {}

@@ -10,7 +10,6 @@
 //! stand for election: it lacks committed entries, so it could not win.
 
 use crate::message::InstallSnapshotRequest;
-use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::types::{Index, LogPosition, Term};
@@ -46,8 +45,8 @@ enum Step {
 /// What to do with a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// To be stored, as one of this snapshot.
-    Store(Snapshot),
+    /// To be stored.
+    Store,
     /// All pieces are here: the answer is its size.
     AllHere,
     /// Old news, or there is no room for it now; the leader will ask again.
@@ -85,20 +84,17 @@ impl Receiving {
                 step = incoming.step;
             }
         }
-        let mut stored_as = snapshot.clone();
         match &mut self.storing {
             Some((storing, count)) if *count > 0 => {
-                if *storing != *snapshot && is_planted(Mutant::PiecesMixed) {
-                    stored_as = storing.clone();
-                } else if *storing != *snapshot || *count >= MAX_STORING {
+                if *storing != *snapshot || *count >= MAX_STORING {
                     return Piece::Ignore;
                 }
                 *count += 1;
             }
             _ => self.storing = Some((snapshot.clone(), 1)),
         }
-        self.incoming = Some(Incoming { snapshot: stored_as.clone(), term: *term, step });
-        Piece::Store(stored_as)
+        self.incoming = Some(Incoming { snapshot: snapshot.clone(), term: *term, step });
+        Piece::Store
     }
 
     /// The storage has so many bytes now. Returns what to tell the leader: of which snapshot, and

@@ -201,6 +201,11 @@ impl FollowerDisk {
         self.id.filter(|_| self.counts()).unwrap_or(DiskId::UNKNOWN)
     }
 
+    /// Whether it is known, and not doubted.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.id.is_some() && self.doubted_until().is_none()
+    }
+
     /// The entry that others must have, if the disk is doubted.
     pub(crate) fn doubted_until(&self) -> Option<Index> {
         match self.standing {

@@ -7,6 +7,8 @@
 //!                       hangs up        perhaps done: the caller is told, nothing is sent again
 //! ```
 
+pub(crate) mod admin;
+pub(crate) mod download;
 pub(crate) mod endpoint;
 pub(crate) mod errors;
 mod exchange;
@@ -17,16 +19,18 @@ pub(crate) mod probe;
 mod tests;
 mod verdict;
 
+use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use ureq::Agent;
 use ureq::http::Method;
 
 use endpoint::Endpoint;
 use errors::{ReadError, Unavailable, WriteError};
-use exchange::{Request, agent, exchange};
-use verdict::{Verdict, read_verdict, write_verdict};
+use exchange::{Exchange, Request, SessionWrite, agent, exchange, post};
+use verdict::{Verdict, read_verdict, session_verdict, write_verdict};
 
 /// How many rounds in which no endpoint answers at all are enough: they are more likely wrong, or
 /// down, than about to answer.
@@ -62,6 +66,8 @@ pub(crate) enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consistency {
     Linearizable,
+    /// As fresh, if clocks are as good as the servers' settings say.
+    Lease,
     /// Whatever the server that is asked has applied.
     Local,
 }
@@ -93,6 +99,49 @@ impl Client {
         condition: Condition,
     ) -> Result<Option<u64>, WriteError> {
         self.write(&Request { body: Some(value), condition, ..Request::new(Method::PUT, key) })
+    }
+
+    /// Writes a key in a session: where the outcome is unknown it is sent again, and is done once all
+    /// the same (diss. §6.3).
+    pub(crate) fn put_once(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        condition: Condition,
+    ) -> Result<Option<u64>, WriteError> {
+        let session = self.register()?;
+        // The only write of this session.
+        let session = Some(SessionWrite { session, serial: 1 });
+        let request =
+            Request { body: Some(value), condition, session, ..Request::new(Method::PUT, key) };
+        let perhaps_done = Cell::new(false);
+        let share = |left: Duration, untried: u32| left / untried;
+        let written = self.try_each(Duration::ZERO, share, |agent, endpoint, time| {
+            let exchanged = exchange(agent, endpoint, &request, time);
+            session_verdict(exchanged, endpoint, &request.key, &perhaps_done)
+        });
+        written.unwrap_or_else(|unavailable| match perhaps_done.get() {
+            true => Err(WriteError::UnknownAfterRetries(unavailable)),
+            false => Err(WriteError::Unavailable(unavailable)),
+        })
+    }
+
+    /// Opens a session. One that is opened twice, since the first answer was lost, does no harm: it
+    /// expires.
+    fn register(&mut self) -> Result<u64, WriteError> {
+        let share = |left: Duration, untried: u32| left / untried;
+        self.try_each(Duration::ZERO, share, |agent, endpoint, time| {
+            let (reason, has_answered) =
+                match post(agent, endpoint, "/v1/sessions", &json!({}), time) {
+                    Exchange::Answered(answer) => match answer.session() {
+                        Some(session) => return Verdict::Settled(session),
+                        None => (answer.reason(), true),
+                    },
+                    Exchange::NotSent { reason } | Exchange::NoAnswer { reason } => (reason, false),
+                };
+            Verdict::TryNext { reason, has_answered }
+        })
+        .map_err(WriteError::Unavailable)
     }
 
     /// Deletes a key.

@@ -65,48 +65,59 @@ pub(crate) enum Expected {
 /// A request as a follower forwards it to the leader.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Request {
-    #[prost(oneof = "Operation", tags = "1, 2, 3")]
+    #[prost(oneof = "Operation", tags = "1, 4, 5, 6")]
     pub(crate) operation: Option<Operation>,
 }
 
-/// What a client asks for.
+/// What only the leader does. Reads are served by every server.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum Operation {
     #[prost(message, tag = "1")]
     Write(Command),
-    #[prost(message, tag = "2")]
-    Get(Get),
-    #[prost(message, tag = "3")]
-    List(List),
+    /// A write that is done once, however often it is sent.
+    #[prost(message, tag = "4")]
+    SessionWrite(SessionWrite),
+    /// Begins a session.
+    #[prost(bool, tag = "5")]
+    Register(bool),
+    /// An operator's command, in JSON.
+    #[prost(string, tag = "6")]
+    Administer(String),
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Get {
-    #[prost(string, tag = "1")]
-    pub(crate) key: String,
+pub(crate) struct SessionWrite {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) command: Option<Command>,
+    #[prost(uint64, tag = "2")]
+    pub(crate) session: u64,
+    /// The write's number in the session.
+    #[prost(uint64, tag = "3")]
+    pub(crate) number: u64,
+    /// Writes with lower numbers will not be sent again.
+    #[prost(uint64, tag = "4")]
+    pub(crate) answered_below: u64,
 }
 
-#[derive(Clone, PartialEq, Message)]
+/// Which keys to list.
+#[derive(Clone, Debug)]
 pub(crate) struct List {
     /// Only keys that begin with it.
-    #[prost(string, tag = "1")]
     pub(crate) prefix: String,
     /// Only keys that are not before it.
-    #[prost(string, tag = "2")]
     pub(crate) start: String,
     /// The most keys to return.
-    #[prost(uint32, tag = "3")]
     pub(crate) limit: u32,
 }
 
 /// The leader's answer to a forwarded request.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Response {
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 7, 8, 9")]
     pub(crate) answer: Option<Answer>,
 }
 
-/// What a client is told. The state machine answers with the first four.
+/// What a client is told of a write. The state machine answers with the first four.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum Answer {
     /// The key was written; this is its version.
@@ -121,15 +132,25 @@ pub(crate) enum Answer {
     /// The precondition did not hold, so nothing changed.
     #[prost(bool, tag = "4")]
     PreconditionFailed(bool),
-    /// The key's value and version.
-    #[prost(message, tag = "5")]
-    Found(Item),
-    /// Keys in order.
-    #[prost(message, tag = "6")]
-    Listed(Listed),
     /// The request has no result.
     #[prost(message, tag = "7")]
     Failed(Failed),
+    /// The session that was begun.
+    #[prost(uint64, tag = "8")]
+    Registered(u64),
+    /// The answer to an operator.
+    #[prost(message, tag = "9")]
+    Administered(Administered),
+}
+
+/// The answer to an operator, as HTTP says it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Administered {
+    #[prost(uint32, tag = "1")]
+    pub(crate) status: u32,
+    /// JSON.
+    #[prost(string, tag = "2")]
+    pub(crate) body: String,
 }
 
 /// A key with its value.
@@ -144,12 +165,11 @@ pub(crate) struct Item {
     pub(crate) version: u64,
 }
 
-#[derive(Clone, PartialEq, Message)]
+/// Keys in order.
+#[derive(Default)]
 pub(crate) struct Listed {
-    #[prost(message, repeated, tag = "1")]
     pub(crate) items: Vec<Item>,
     /// Where to go on, if there are more.
-    #[prost(string, optional, tag = "2")]
     pub(crate) next: Option<String>,
 }
 
@@ -176,6 +196,12 @@ pub(crate) enum Failure {
     Stopping = 3,
     /// Surely not done: the request can't be read.
     BadRequest = 4,
+    /// Surely not done: the leader's disk is nearly full.
+    DiskFull = 5,
+    /// Not done in this attempt: the session is over.
+    SessionOver = 6,
+    /// Surely not done: lease reads are not enabled.
+    LeaseDisabled = 7,
 }
 
 impl Failed {

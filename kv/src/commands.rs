@@ -1,14 +1,19 @@
 //! The commands of a client, and what they have in common: options, output, exit codes.
 
+pub(crate) mod backup;
 pub(crate) mod del;
 pub(crate) mod get;
+pub(crate) mod member;
+pub(crate) mod operate;
 pub(crate) mod put;
 pub(crate) mod status;
+mod watch;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::client::admin::AdminError;
 use crate::client::endpoint::Endpoint;
 use crate::client::errors::{ReadError, WriteError};
 
@@ -87,9 +92,12 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             WriteError::NotFound { .. } => 3,
             WriteError::PreconditionFailed { .. } => 4,
             WriteError::Unavailable(_) => 5,
-            WriteError::OutcomeUnknown { .. } => 6,
+            WriteError::OutcomeUnknown { .. } | WriteError::UnknownAfterRetries(_) => 6,
             WriteError::Refused(_) => 1,
         };
+    }
+    if let Some(AdminError::Unavailable { perhaps_begun, .. }) = error.downcast_ref() {
+        return if *perhaps_begun { 6 } else { 5 };
     }
     match error.downcast_ref::<ReadError>() {
         Some(ReadError::NotFound { .. }) => 3,

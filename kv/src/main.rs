@@ -1,11 +1,14 @@
 //! `raft-kv`: a replicated key-value store that shows the library at work.
 
+mod administer;
+mod backup;
 mod client;
 mod command;
 mod commands;
 mod demo;
+mod explain;
 mod http;
-mod http_input;
+mod join;
 mod node;
 mod peers;
 mod serve;
@@ -27,6 +30,15 @@ enum Cli {
     Get(commands::get::GetArgs),
     Del(commands::del::DelArgs),
     Status(commands::status::StatusArgs),
+    Member(commands::member::MemberArgs),
+    Transfer(commands::operate::TransferArgs),
+    Elect(commands::operate::ElectArgs),
+    Snapshot(commands::operate::SnapshotArgs),
+    Purge(commands::operate::PurgeArgs),
+    Config(commands::operate::ConfigArgs),
+    Explain(commands::operate::ExplainArgs),
+    Backup(commands::backup::BackupArgs),
+    Restore(commands::backup::RestoreArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -40,6 +52,15 @@ fn main() -> ExitCode {
         Cli::Get(args) => commands::get::run(&args),
         Cli::Del(args) => commands::del::run(&args),
         Cli::Status(args) => commands::status::run(&args),
+        Cli::Member(args) => commands::member::run(&args),
+        Cli::Transfer(args) => commands::operate::transfer(&args),
+        Cli::Elect(args) => commands::operate::elect(&args),
+        Cli::Snapshot(args) => commands::operate::snapshot(&args),
+        Cli::Purge(args) => commands::operate::purge(&args),
+        Cli::Config(args) => commands::operate::config(&args),
+        Cli::Explain(args) => commands::operate::explain(&args),
+        Cli::Backup(args) => commands::backup::backup(&args),
+        Cli::Restore(args) => commands::backup::restore(&args),
         Cli::Demo(args) => demo::run(&args),
     };
     match done {

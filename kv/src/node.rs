@@ -3,23 +3,27 @@
 //! ```text
 //!   HTTP --> execute --> this node leads:    Raft --> answer
 //!                   \--> another node leads: over the Raft transport to its `serve_peer`
+//!        --> read    --> this node's own state, once Raft says that it is fresh enough
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use actix_raft::client::Client;
-use actix_raft::messages::{ClientError, NodeId};
+use actix_raft::messages::{ClientError, ClientPayload, ClientResponse, Consistency, NodeId};
 use actix_raft::metrics::{RaftMetrics, RaftState};
+use actix_raft::sessions::{RegisterSession, Serial, SessionId};
 use actix_raft::tcp::{RequestError, TcpNetwork};
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::command::{Answer, Failed, Failure, Operation, Request, Response};
+use crate::administer::{LeaderCommand, administer_here};
+use crate::command::{Answer, Failed, Failure, Operation, Request, Response, SessionWrite};
 use crate::settings::Settings;
-use crate::state::{KvState, Published};
+use crate::state::{KvState, Published, View};
 
 /// One server of the cluster, usable from any thread.
 #[derive(Clone)]
@@ -29,37 +33,79 @@ pub(crate) struct Server {
     pub(crate) metrics: watch::Receiver<Option<RaftMetrics>>,
     pub(crate) network: TcpNetwork,
     pub(crate) settings: Arc<Settings>,
+    /// Whether this server is about to stop, and its clients are asked to go elsewhere.
+    pub(crate) draining: Arc<AtomicBool>,
 }
 
 /// A pause before a request is tried again where nothing tells when to.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 impl Server {
-    /// Answers a client, wherever the leader is. Tries again only what was surely not done.
+    /// Answers a client, wherever the leader is. Tries again only what was surely not done, or may be
+    /// done again.
     pub(crate) async fn execute(&self, operation: Operation) -> Answer {
         let started = Instant::now();
         let give_up = started + self.settings.leader_wait();
         let deadline = started + self.settings.request_timeout();
-        let mut metrics = self.metrics.clone();
         loop {
             let answer = match timeout_at(deadline, self.attempt(&operation)).await {
                 Ok(answer) => answer,
-                Err(_) => return timed_out(&operation),
+                Err(_) => return timed_out(),
             };
             let Answer::Failed(failed) = &answer else { return answer };
-            let again = match failed.failure() {
-                Failure::NoLeader => true,
-                // A read that may have been done may be done again.
-                Failure::OutcomeUnknown => !matches!(operation, Operation::Write(_)),
-                Failure::Overloaded | Failure::Stopping | Failure::BadRequest => false,
-            };
-            if !again || Instant::now() >= give_up {
+            if failed.failure() != Failure::NoLeader || !self.wait_for_news(give_up).await {
                 return answer;
             }
-            // A new leader is news at once; otherwise the old one may just not know yet.
-            metrics.mark_unchanged();
-            let pause = (Instant::now() + RETRY_PAUSE).min(give_up);
-            let _ = timeout_at(pause, metrics.changed()).await;
+        }
+    }
+
+    /// The state, as fresh as is asked for. This server reads it itself, whoever leads.
+    pub(crate) async fn read(&self, consistency: Consistency) -> Result<View, Failed> {
+        let started = Instant::now();
+        let give_up = started + self.settings.leader_wait();
+        let deadline = started + self.settings.request_timeout();
+        loop {
+            let error = match timeout_at(deadline, self.raft.read_with(consistency)).await {
+                Ok(Ok(())) => return Ok(self.store.current()),
+                Ok(Err(error)) => failed(&error),
+                Err(_) => {
+                    let message = "no leader confirmed in time that it still leads";
+                    return Err(Failed::new(Failure::NoLeader, message));
+                }
+            };
+            // A read that may have been done may be done again.
+            let again = matches!(error.failure(), Failure::NoLeader | Failure::OutcomeUnknown);
+            if !again || !self.wait_for_news(give_up).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Waits until it is worth trying again; false if it is time to give up.
+    async fn wait_for_news(&self, give_up: Instant) -> bool {
+        if Instant::now() >= give_up {
+            return false;
+        }
+        let mut metrics = self.metrics.clone();
+        // A new leader is news at once; otherwise the old one may just not know yet.
+        metrics.mark_unchanged();
+        let pause = (Instant::now() + RETRY_PAUSE).min(give_up);
+        let _ = timeout_at(pause, metrics.changed()).await;
+        true
+    }
+
+    /// Has the leader do what an operator wants, however long it takes.
+    pub(crate) async fn administer(&self, command: &LeaderCommand) -> Answer {
+        let give_up = Instant::now() + self.settings.leader_wait();
+        // Its own types always are JSON.
+        let json = serde_json::to_string(command).unwrap_or_default();
+        let operation = Operation::Administer(json);
+        loop {
+            let answer = self.attempt(&operation).await;
+            let Answer::Failed(failed) = &answer else { return answer };
+            if failed.failure() != Failure::NoLeader || !self.wait_for_news(give_up).await {
+                return answer;
+            }
         }
     }
 
@@ -82,17 +128,30 @@ impl Server {
                 Ok(answer) => answer,
                 Err(error) => failed(&error).into(),
             },
-            Operation::Get(get) => match self.raft.read().await {
-                Ok(()) => match self.store.current().get(&get.key) {
-                    Some(item) => Answer::Found(item),
-                    None => Answer::NotFound(true),
-                },
-                Err(error) => failed(&error).into(),
-            },
-            Operation::List(list) => match self.raft.read().await {
-                Ok(()) => Answer::Listed(self.store.current().list(&list)),
-                Err(error) => failed(&error).into(),
-            },
+            Operation::SessionWrite(write) => self.write_in_session(write).await,
+            Operation::Register(_) => {
+                match self.raft.address().send(RegisterSession::default()).await {
+                    Ok(Ok(session)) => Answer::Registered(session.0),
+                    Ok(Err(error)) => failed(&error).into(),
+                    Err(error) => Failed::new(Failure::OutcomeUnknown, error.to_string()).into(),
+                }
+            }
+            Operation::Administer(command) => administer_here(&self.raft, &command).await,
+        }
+    }
+
+    async fn write_in_session(&self, write: SessionWrite) -> Answer {
+        let Some(command) = write.command else {
+            return Failed::new(Failure::BadRequest, "there is nothing to write").into();
+        };
+        let SessionWrite { number, answered_below, .. } = write;
+        let serial = Serial { session: SessionId(write.session), number, answered_below };
+        match self.raft.send(ClientPayload::in_session(command, serial)).await {
+            Ok(ClientResponse::Applied { response, .. }) => response,
+            Ok(ClientResponse::Committed { .. }) => {
+                Failed::new(Failure::OutcomeUnknown, "it was answered before it was applied").into()
+            }
+            Err(error) => failed(&error).into(),
         }
     }
 
@@ -126,12 +185,12 @@ impl Server {
     /// Serves a request that another server forwarded. It is not forwarded again.
     pub(crate) async fn serve_peer(&self, body: bytes::Bytes) -> bytes::Bytes {
         let answer = match Request::decode(body).map(|request| request.operation) {
+            // A change of members may take long, and ends by itself.
+            Ok(Some(operation @ Operation::Administer(_))) => self.execute_here(operation).await,
             Ok(Some(operation)) => {
                 let patience = self.settings.request_timeout();
-                match tokio::time::timeout(patience, self.execute_here(operation.clone())).await {
-                    Ok(answer) => answer,
-                    Err(_) => timed_out(&operation),
-                }
+                let answer = tokio::time::timeout(patience, self.execute_here(operation)).await;
+                answer.unwrap_or_else(|_| timed_out())
             }
             Ok(None) | Err(_) => {
                 Failed::new(Failure::BadRequest, "the forwarded request can't be read").into()
@@ -149,15 +208,8 @@ impl Server {
     }
 }
 
-fn timed_out(operation: &Operation) -> Answer {
-    match operation {
-        Operation::Write(_) => {
-            Failed::new(Failure::OutcomeUnknown, "the write was not answered in time").into()
-        }
-        Operation::Get(_) | Operation::List(_) => {
-            Failed::new(Failure::NoLeader, "no leader confirmed in time that it still leads").into()
-        }
-    }
+fn timed_out() -> Answer {
+    Failed::new(Failure::OutcomeUnknown, "the write was not answered in time").into()
 }
 
 /// What a request that the transport could not finish means for the client.
@@ -174,14 +226,15 @@ fn failure_of(error: &RequestError) -> Failure {
 fn failed(error: &ClientError) -> Failed {
     let failure = match error {
         ClientError::NotLeader { .. } | ClientError::Transferring { .. } => Failure::NoLeader,
-        ClientError::OutcomeUnknown { .. }
-        | ClientError::Session(_)
-        | ClientError::AppliedBefore => Failure::OutcomeUnknown,
-        ClientError::Rejected(never) => match *never {},
-        ClientError::Overloaded | ClientError::DiskFull => Failure::Overloaded,
-        ClientError::LeaseDisabled => Failure::BadRequest,
+        // The responses of this application are kept, so the second never comes.
+        ClientError::OutcomeUnknown { .. } | ClientError::AppliedBefore => Failure::OutcomeUnknown,
+        ClientError::Overloaded => Failure::Overloaded,
+        ClientError::DiskFull => Failure::DiskFull,
         ClientError::Stopped { .. } => Failure::Stopping,
         ClientError::TooLarge { .. } => Failure::BadRequest,
+        ClientError::Session(_) => Failure::SessionOver,
+        ClientError::LeaseDisabled => Failure::LeaseDisabled,
+        ClientError::Rejected(never) => match *never {},
     };
     Failed::new(failure, error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use actix::Actor;
 use actix_raft::admin::InitWithConfigError;
 use actix_raft::client::Client;
 use actix_raft::durable::DurableStorage;
-use actix_raft::messages::{GroupId, NodeId};
+use actix_raft::messages::{Address, GroupId, NodeId};
 use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::tcp::{OnRequest, TcpNetwork, TransportConfig};
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, anyhow};
@@ -21,7 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::client::endpoint::Endpoint;
 use crate::http;
+use crate::join;
 use crate::node::{MetricsWatch, Server, stop_reason};
 use crate::peers::{Peer, check_address, check_peers};
 use crate::settings::Settings;
@@ -48,6 +52,13 @@ pub(crate) struct ServeArgs {
     /// all. Ignored if there is data already
     #[arg(long, value_name = "ID=RAFT_ADDR@HTTP_ADDR", value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// A server of a cluster that this new one asks to be added to, as a voter; it gets its vote when it
+    /// has caught up. Ignored if there is data already
+    #[arg(long, value_name = "URL", conflicts_with = "peers")]
+    join: Option<Endpoint>,
+    /// Where other servers and clients reach this one, if not at --listen and --http; told with --join
+    #[arg(long, value_name = "RAFT_ADDR@HTTP_ADDR", value_parser = advertised, requires = "join")]
+    advertise: Option<Address>,
     /// The cluster's name; servers of other clusters are refused
     #[arg(long, value_name = "NAME", default_value = "raft-kv")]
     cluster_id: String,
@@ -59,6 +70,8 @@ pub(crate) struct ServeArgs {
     stop_with_stdin: bool,
 }
 
+/// How long clients are still answered at a stop, each answer telling them to connect elsewhere.
+const DRAIN: Duration = Duration::from_millis(500);
 /// How long requests in progress may take to finish at a stop, in seconds.
 const GRACE_SECONDS: u64 = 5;
 
@@ -100,16 +113,23 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     options.metrics = Some(MetricsWatch(shown).start().recipient());
     let raft = Raft::start(options).await?;
     network.attach(&raft);
-    let server = Server { raft, store, metrics, network, settings: Arc::new(settings) };
+    let (settings, draining) = (Arc::new(settings), Arc::default());
+    let server = Server { raft, store, metrics, network, settings, draining };
     // Empty until now.
     let _ = door.set(server.clone());
 
     let http = start_http(&server, listener)?;
     form_cluster(&server.raft, &args, pristine).await?;
+    if let (true, Some(url)) = (pristine, &args.join) {
+        join::ask_in(url.clone(), NodeId(args.id), address_to_join(&args), server.metrics.clone());
+    }
     let voters = if pristine { "a new server" } else { "a server with data" };
     info!("ready: {voters}, id {id}, clients at http://{}, peers at {}", args.http, args.listen);
 
     let stopped = wait_for_end(server.metrics.clone(), args.stop_with_stdin).await;
+    if stopped.is_ok() {
+        drain(&server).await;
+    }
     http.stop(true).await;
     server.raft.shutdown().await;
     server.network.transport().shutdown().await;
@@ -122,10 +142,34 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     }
 }
 
+/// Hands leadership over and sends the clients elsewhere, while this server still answers them: so a
+/// planned stop costs nobody a request.
+async fn drain(server: &Server) {
+    server.draining.store(true, Ordering::Relaxed);
+    let leads = server.metrics.borrow().as_ref().is_some_and(RaftMetrics::is_leader);
+    if leads && let Err(error) = server.raft.transfer_leadership(None).await {
+        // The others will elect a leader when they miss this one.
+        info!("leadership is not handed over: {error}");
+    }
+    tokio::time::sleep(DRAIN).await;
+}
+
 /// Where the others reach this server, if that was said.
 fn own_address(args: &ServeArgs) -> Option<String> {
     let own = args.peers.iter().find(|peer| peer.id == NodeId(args.id));
-    own.map(|peer| peer.address.rpc.clone())
+    let joining = args.join.as_ref().map(|_| address_to_join(args).rpc);
+    own.map(|peer| peer.address.rpc.clone()).or(joining)
+}
+
+/// Where a server that asks to join is reached.
+fn address_to_join(args: &ServeArgs) -> Address {
+    let own = || Address::new(args.listen.clone(), args.http.clone());
+    args.advertise.clone().unwrap_or_else(own)
+}
+
+fn advertised(text: &str) -> Result<Address, String> {
+    let (rpc, client) = text.split_once('@').ok_or("not RAFT_ADDR@HTTP_ADDR")?;
+    Ok(Address::new(check_address(rpc)?, check_address(client)?))
 }
 
 /// Answers what other servers forward, once the server behind the door is there.
@@ -141,7 +185,10 @@ fn answer_peers(door: &Arc<OnceLock<Server>>) -> OnRequest {
 fn start_http(server: &Server, listener: TcpListener) -> anyhow::Result<ServerHandle> {
     let data = Data::new(server.clone());
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4));
-    let http = HttpServer::new(move || App::new().app_data(data.clone()).configure(http::routes))
+    let app = move || {
+        App::new().app_data(data.clone()).wrap(from_fn(http::drained)).configure(http::routes)
+    };
+    let http = HttpServer::new(app)
         .workers(workers)
         .shutdown_timeout(GRACE_SECONDS)
         .disable_signals()
@@ -160,9 +207,13 @@ async fn form_cluster(
     pristine: bool,
 ) -> anyhow::Result<()> {
     if !pristine {
-        if !args.peers.is_empty() {
-            info!("--peers is ignored: there is data in {}", args.data_dir.display());
+        if !args.peers.is_empty() || args.join.is_some() {
+            let dir = args.data_dir.display();
+            info!("--peers and --join are ignored: there is data in {dir}");
         }
+        return Ok(());
+    }
+    if args.join.is_some() {
         return Ok(());
     }
     if args.peers.is_empty() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actix_raft::admin::{Lease, SnapshotPolicy, UpdateConfig};
 use actix_raft::config::Config;
 use anyhow::Context;
 use serde::Deserialize;
@@ -27,6 +28,24 @@ pub(crate) struct Settings {
     pub(crate) request_timeout_ms: u64,
     /// How many requests may be in flight on this server.
     pub(crate) max_in_flight_requests: usize,
+    /// After how many entries a snapshot is taken; 0 for any number.
+    pub(crate) snapshot_entries: u64,
+    /// After how many bytes of entries a snapshot is taken; 0 for any number.
+    pub(crate) snapshot_bytes: u64,
+    /// After how long a snapshot is taken, if anything was written; 0 for never.
+    pub(crate) snapshot_interval_ms: u64,
+    /// How many entries that a snapshot includes stay in the log for servers that are behind.
+    pub(crate) entries_kept: u64,
+    /// How many bytes of a snapshot go to another server in a second; 0 for any number.
+    pub(crate) snapshot_bytes_per_second: u64,
+    /// Allows lease reads: by how many percent one server's clock may run faster than another's.
+    pub(crate) lease_max_clock_drift_percent: Option<u32>,
+    /// How early this server stands for election, from 10 down to 1; 0 for never.
+    pub(crate) election_priority: u8,
+    /// Whether this server stands for election by itself.
+    pub(crate) elections: bool,
+    /// How long a new server may be unheard of before its addition is given up.
+    pub(crate) catch_up_timeout_ms: u64,
 }
 
 impl Default for Settings {
@@ -37,8 +56,77 @@ impl Default for Settings {
             leader_wait_ms: 2_000,
             request_timeout_ms: 5_000,
             max_in_flight_requests: 16_384,
+            snapshot_entries: 500_000,
+            snapshot_bytes: 64 << 20,
+            snapshot_interval_ms: 0,
+            entries_kept: 10_000,
+            snapshot_bytes_per_second: 0,
+            lease_max_clock_drift_percent: None,
+            election_priority: 10,
+            elections: true,
+            catch_up_timeout_ms: 10_000,
         }
     }
+}
+
+/// What may be changed while a server runs, by `POST /v1/config`; the names are those of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Changed {
+    election_timeout_ms: Option<u64>,
+    heartbeat_interval_ms: Option<u64>,
+    snapshot_entries: Option<u64>,
+    snapshot_bytes: Option<u64>,
+    snapshot_interval_ms: Option<u64>,
+    entries_kept: Option<u64>,
+    snapshot_bytes_per_second: Option<u64>,
+    lease_max_clock_drift_percent: Option<u32>,
+    election_priority: Option<u8>,
+    elections: Option<bool>,
+    catch_up_timeout_ms: Option<u64>,
+}
+
+impl Changed {
+    /// The library's own words for it; a policy that is changed in one point has its other points
+    /// from `present`.
+    pub(crate) fn update(self, present: &Settings) -> UpdateConfig {
+        let policy = [self.snapshot_entries, self.snapshot_bytes, self.snapshot_interval_ms];
+        let policy = policy.iter().any(Option::is_some).then(|| {
+            snapshot_policy(
+                self.snapshot_entries.unwrap_or(present.snapshot_entries),
+                self.snapshot_bytes.unwrap_or(present.snapshot_bytes),
+                self.snapshot_interval_ms.unwrap_or(present.snapshot_interval_ms),
+            )
+        });
+        UpdateConfig {
+            election_timeout: self.election_timeout_ms.map(Duration::from_millis),
+            heartbeat_interval: self.heartbeat_interval_ms.map(Duration::from_millis),
+            snapshot_policy: policy,
+            entries_kept: self.entries_kept,
+            snapshot_bytes_per_second: self.snapshot_bytes_per_second.map(some_unless_zero),
+            lease: self.lease_max_clock_drift_percent.map(|percent| Some(lease(percent))),
+            election_priority: self.election_priority,
+            elections: self.elections,
+            catch_up_timeout: self.catch_up_timeout_ms.map(Duration::from_millis),
+            ..UpdateConfig::default()
+        }
+    }
+}
+
+fn snapshot_policy(entries: u64, bytes: u64, interval_ms: u64) -> SnapshotPolicy {
+    SnapshotPolicy {
+        entries: some_unless_zero(entries),
+        bytes: some_unless_zero(bytes),
+        interval: some_unless_zero(interval_ms).map(Duration::from_millis),
+    }
+}
+
+fn some_unless_zero(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
+}
+
+fn lease(max_clock_drift_percent: u32) -> Lease {
+    Lease { max_clock_drift_percent }
 }
 
 impl Settings {
@@ -56,6 +144,17 @@ impl Settings {
             .election_timeout(Duration::from_millis(self.election_timeout_ms))
             .heartbeat_interval(Duration::from_millis(self.heartbeat_interval_ms))
             .max_in_flight_requests(self.max_in_flight_requests)
+            .snapshot_policy(snapshot_policy(
+                self.snapshot_entries,
+                self.snapshot_bytes,
+                self.snapshot_interval_ms,
+            ))
+            .entries_kept(self.entries_kept)
+            .snapshot_bytes_per_second(some_unless_zero(self.snapshot_bytes_per_second))
+            .lease(self.lease_max_clock_drift_percent.map(lease))
+            .election_priority(self.election_priority)
+            .elections(self.elections)
+            .catch_up_timeout(Duration::from_millis(self.catch_up_timeout_ms))
             .max_command_bytes(MAX_VALUE_BYTES + MAX_KEY_BYTES + 64)
             .build()
             .context("the settings can't work")

@@ -18,8 +18,9 @@ use prost::Message;
 use rpds::RedBlackTreeMapSync;
 use twox_hash::XxHash3_64;
 
+use crate::backup::{Items, write_items};
 use crate::command::{
-    Answer, Change, Command, Delete, Expected, Item, List, Listed, Precondition, Put,
+    Answer, Change, Command, Delete, Expected, Item, List, Listed, Precondition, Put, Response,
 };
 
 /// The most bytes of values in one answer to a list.
@@ -65,6 +66,11 @@ impl View {
     pub(crate) fn get(&self, key: &str) -> Option<Item> {
         let Stored { value, version } = self.keys.get(key)?.clone();
         Some(Item { key: key.to_string(), value, version })
+    }
+
+    /// All of it, in order.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item> + '_ {
+        items_of(&self.keys)
     }
 
     /// Keys in order, up to the limit and to [`MAX_LIST_BYTES`] of values.
@@ -155,6 +161,15 @@ impl Application for KvState {
             None => Err("it is of a kind that this version does not know".into()),
         }
     }
+
+    fn encode_response(answer: &Answer) -> Option<Bytes> {
+        Some(Response { answer: Some(answer.clone()) }.encode_to_vec().into())
+    }
+
+    fn decode_response(bytes: Bytes) -> Result<Answer, DecodeError> {
+        let answer = Response::decode(bytes)?.answer;
+        answer.ok_or_else(|| "it is of a kind that this version does not know".into())
+    }
 }
 
 impl StateMachine for KvState {
@@ -172,22 +187,15 @@ impl StateMachine for KvState {
         *self.published.0.write().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
-    /// The items in the order of their keys, each with its length in front.
     fn snapshot(&self) -> Option<Snapshotting> {
         let keys = self.keys.clone();
-        Some(Box::new(move |to| {
-            for (key, Stored { value, version }) in keys.iter() {
-                let item = Item { key: key.clone(), value: value.clone(), version: *version };
-                to.write_all(&item.encode_length_delimited_to_vec())?;
-            }
-            Ok(())
-        }))
+        Some(Box::new(move |to| write_items(items_of(&keys), to).map(|_| ())))
     }
 
     fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
         let (mut keys, mut digest) = (RedBlackTreeMapSync::new_sync(), 0_u64);
-        let mut from = io::BufReader::new(from);
-        while let Some(Item { key, value, version }) = read_item(&mut from)? {
+        for item in Items::new(io::BufReader::new(from)) {
+            let Item { key, value, version } = item?;
             let stored = Stored { value, version };
             digest = digest.wrapping_add(hash(&key, &stored));
             keys.insert_mut(key, stored);
@@ -197,28 +205,13 @@ impl StateMachine for KvState {
     }
 }
 
-/// The next item of a snapshot; `None` at its end.
-fn read_item(from: &mut impl io::BufRead) -> io::Result<Option<Item>> {
-    if from.fill_buf()?.is_empty() {
-        return Ok(None);
-    }
-    let mut length = Vec::new();
-    loop {
-        let mut byte = [0];
-        from.read_exact(&mut byte)?;
-        length.push(byte[0]);
-        // The last byte of a varint has no continuation bit; none has more than ten.
-        if byte[0] < 0x80 || length.len() == 10 {
-            break;
-        }
-    }
-    let length = prost::decode_length_delimiter(length.as_slice())?;
-    // As much is allocated as is there, whatever the length says.
-    let mut item = Vec::new();
-    if from.take(length as u64).read_to_end(&mut item)? < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Some(Item::decode(Bytes::from(item))?))
+/// All keys with their values, in order.
+fn items_of(keys: &RedBlackTreeMapSync<String, Stored>) -> impl Iterator<Item = Item> + '_ {
+    keys.iter().map(|(key, Stored { value, version })| Item {
+        key: key.clone(),
+        value: value.clone(),
+        version: *version,
+    })
 }
 
 #[cfg(test)]

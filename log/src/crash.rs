@@ -45,6 +45,8 @@ struct State {
     operations: u64,
     syncs: u64,
     fault: Option<Fault>,
+    /// How many bytes its files may have; as many as they like, if `None`.
+    capacity: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -117,6 +119,18 @@ impl CrashDisk {
         lock(&self.state).fault = None;
     }
 
+    /// Lets the files that have a name hold no more bytes than these altogether. A write that would
+    /// make them longer fails and writes nothing.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        lock(&self.state).capacity = bytes;
+    }
+
+    /// How many bytes the files that have a name hold.
+    #[must_use]
+    pub fn used_space(&self) -> u64 {
+        lock(&self.state).used()
+    }
+
     fn fail(&self, from: u64, until: u64, kind: io::ErrorKind) {
         lock(&self.state).fault = Some(Fault { from, until, kind });
     }
@@ -148,7 +162,8 @@ impl CrashDisk {
                 (name, Arc::new(Mutex::new(bytes)))
             })
             .collect();
-        let state = State { names: found.clone(), durable_names: found, ..State::default() };
+        let (names, capacity) = (found.clone(), state.capacity);
+        let state = State { names, durable_names: found, capacity, ..State::default() };
         CrashDisk { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -179,6 +194,16 @@ impl CrashDisk {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        self.names.values().map(|contents| lock(contents).live.len() as u64).sum()
+    }
+
+    fn free(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity.saturating_sub(self.used()))
     }
 }
 
@@ -301,6 +326,10 @@ impl Disk for CrashDisk {
         Ok(())
     }
 
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        Ok(lock(&self.state).free())
+    }
+
     fn describe(&self, name: &str) -> String {
         format!("/crash-disk/{name}")
     }
@@ -321,6 +350,13 @@ impl DiskFile for CrashFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let worked = self.disk.operate();
+        let end = offset.saturating_add(bytes.len() as u64);
+        let free = lock(&self.disk.state).free();
+        if let Some(free) = free
+            && end.saturating_sub(self.size()?) > free
+        {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         // A write that fails may have got anywhere.
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         lock(&self.contents).write(bytes, start);

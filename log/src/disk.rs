@@ -43,6 +43,14 @@ pub trait Disk: Send + Sync + 'static {
     /// If it can't: then which names are durable is not known.
     fn sync_dir(&self) -> io::Result<()>;
 
+    /// How many bytes can still be written; `None`, the default, if that can't be told.
+    ///
+    /// # Errors
+    /// If the disk refuses to tell.
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// What to call a file in a message to a person, such as its path.
     fn describe(&self, name: &str) -> String;
 }

@@ -59,3 +59,28 @@ impl Files {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash::CrashDisk;
+
+    #[test]
+    fn a_long_log_has_a_few_files_open_and_reads_them_all() {
+        let disk = CrashDisk::new();
+        for number in 1..=100 {
+            disk.create(&segment_name(number)).unwrap().write_at(&[number as u8], 0).unwrap();
+        }
+        let files = Files::new(Arc::new(disk.clone()));
+        for number in (1..=100).chain([1, 100, 50]) {
+            let mut byte = [0];
+            files.open(number).unwrap().read_at(&mut byte, 0).unwrap();
+            assert_eq!(u64::from(byte[0]), number);
+            assert!(files.lock().len() <= OPEN);
+        }
+        disk.remove(&segment_name(50)).unwrap();
+        assert!(files.open(50).is_ok(), "it is still open");
+        files.forget(50);
+        assert_eq!(files.open(50).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+    }
+}

@@ -37,11 +37,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 pub mod crash;
 pub mod disk;
 pub mod error;
 mod files;
 pub mod format;
+mod options;
 mod places;
 pub mod read;
 pub mod real;
@@ -49,5 +51,6 @@ mod record;
 mod recover;
 mod segment;
 pub mod snapshots;
+mod space;
 pub mod wal;
 pub mod writer;

@@ -89,6 +89,11 @@ impl Disk for RealDisk {
         self.directory.sync_all()
     }
 
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        let found = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
     fn describe(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }

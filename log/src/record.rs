@@ -6,13 +6,13 @@
 //!   3 | first index u64 | count u32 | entries: kind u8 | term u64 | length u32 | payload
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::stored::Base;
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term};
 use bytes::Bytes;
 
 const HARD_STATE: u8 = 1;
@@ -84,6 +84,11 @@ pub(crate) fn put_run(out: &mut Vec<u8>, entries: &[Entry]) {
 
 fn put_membership(out: &mut Vec<u8>, membership: &Membership) {
     put_members(out, membership);
+    put_u32(out, membership.founders().len());
+    for (id, disk) in membership.founders() {
+        put_u64(out, id.0);
+        put_u64(out, disk.0);
+    }
     out.push(u8::from(membership.goal().is_some()));
     if let Some(goal) = membership.goal() {
         put_members(out, goal);
@@ -303,7 +308,12 @@ impl<'a> Reader<'a> {
     }
 
     fn membership(&mut self) -> Result<Membership, Malformed> {
-        let membership = self.members()?;
+        let mut membership = self.members()?;
+        let mut founders = BTreeMap::new();
+        for _ in 0..self.u32()? {
+            founders.insert(NodeId(self.u64()?), DiskId(self.u64()?));
+        }
+        membership = membership.founded_on(founders);
         match self.u8()? {
             0 => Ok(membership),
             _ => membership

@@ -9,12 +9,12 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use actix_raft_core::entry::Entry;
 use actix_raft_core::mutants::{Mutant, is_planted};
-use actix_raft_core::stored::{Base, Save, StoredState};
-use actix_raft_core::types::{DiskId, LogPosition};
+use actix_raft_core::stored::{Save, StoredState};
+use actix_raft_core::types::LogPosition;
 use tracing::warn;
 
+use crate::check::check;
 use crate::disk::Disk;
 pub use crate::error::Identity;
 use crate::error::{OpenError, WriteError};
@@ -23,60 +23,19 @@ use crate::format::{
     FRAME_BYTES, HEADER_BYTES, MAX_CLUSTER_ID_BYTES, Owner, frame_size, marker, seal_frame,
     segment_name,
 };
+pub use crate::options::LogOptions;
 use crate::places::{Places, Point, SharedPlaces};
 use crate::read::LogReader;
 use crate::record::{Rest, put_base, put_hard_state, put_run};
 use crate::recover::{Recovered, recover};
 use crate::segment::{Coming, Prepared, Segment, prepare};
 use crate::snapshots::{SnapshotStore, find};
+use crate::space::Space;
 
 /// How much memory is kept for the next frame.
 const BUFFER_KEPT: usize = 4 << 20;
 /// The longest frame whose length can be stored, with room for what a segment's first one repeats.
 const LONGEST_FRAME: usize = u32::MAX as usize - (64 << 20);
-
-/// How a log is kept.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// Whose log it is: fixed when the directory is first used.
-    pub identity: Identity,
-    /// The name of the disk, if its directory is used for the first time now; `None`, the default,
-    /// draws one at random. A disk that comes in the place of one that was lost must not have the
-    /// name of that one.
-    pub new_disk: Option<DiskId>,
-    /// The length of a segment, in bytes, written with zeros before it is used; a save that is
-    /// larger gets a segment of its own. At least 1 KiB; default 16 MiB.
-    pub segment_bytes: u64,
-    /// How much may be saved at once, in bytes; a larger save is refused. Below 4 GiB; default
-    /// 1 GiB.
-    pub max_frame_bytes: usize,
-    /// Whether snapshots are compressed (LZ4).
-    pub compress_snapshots: bool,
-}
-
-impl LogOptions {
-    /// The defaults, for this server.
-    #[must_use]
-    pub fn new(identity: Identity) -> LogOptions {
-        LogOptions {
-            identity,
-            new_disk: None,
-            segment_bytes: 16 << 20,
-            max_frame_bytes: 1 << 30,
-            compress_snapshots: true,
-        }
-    }
-
-    /// What the segments on this disk say of whose they are.
-    pub(crate) fn owner(&self, disk: DiskId) -> Owner {
-        Owner { identity: self.identity.clone(), disk }
-    }
-
-    /// The same for a disk that is used for the first time.
-    pub(crate) fn owner_of_new(&self) -> Owner {
-        self.owner(self.new_disk.unwrap_or_else(|| DiskId(fastrand::u64(1..))))
-    }
-}
 
 /// A log with its one writer.
 pub struct Wal {
@@ -85,6 +44,7 @@ pub struct Wal {
     state: StoredState,
     places: SharedPlaces,
     files: Arc<Files>,
+    space: Arc<Space>,
     snapshots: SnapshotStore,
     segment: Segment,
     /// The sequence number of the last frame.
@@ -127,12 +87,14 @@ impl Wal {
         let snapshots = found.open(Arc::clone(&disk), &options)?;
         let files = Arc::new(Files::new(Arc::clone(&disk)));
         files.keep(segment.number, Arc::clone(&segment.file));
+        let space = Arc::new(Space::new(Arc::clone(&disk), options.low_space_bytes));
         let mut wal = Wal {
             disk,
             options,
             state,
             places: Arc::new(RwLock::new(places)),
             files,
+            space,
             snapshots,
             segment,
             sequence,
@@ -178,6 +140,18 @@ impl Wal {
         &self.state
     }
 
+    /// Whether there is so little room on the disk that no more entries should be saved, as it was
+    /// when the last segment was made or removed, or [`Wal::check_space`] was called.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// Asks the disk whether there is so little room.
+    pub fn check_space(&self) -> bool {
+        self.space.check()
+    }
+
     /// The snapshots beside the log.
     #[must_use]
     pub fn snapshots(&self) -> SnapshotStore {
@@ -204,7 +178,10 @@ impl Wal {
 
     /// The same, but for removing segments.
     pub(crate) fn write(&mut self, saves: &[Save]) -> Result<(), WriteError> {
-        let rests = self.check(saves)?;
+        if let Some(error) = &self.poisoned {
+            return Err(error.clone());
+        }
+        let rests = check(&self.state, self.snapshots.latest().as_ref(), saves)?;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT);
         self.buffer.resize(FRAME_BYTES, 0);
@@ -249,6 +226,7 @@ impl Wal {
             warn!("{}: an old segment can't be removed: {error}", self.disk.describe(&name));
             self.removing = Removing::Failed;
         }
+        self.space.check();
         self.removing == Removing::Works
     }
 
@@ -286,36 +264,6 @@ impl Wal {
         self.mark()?;
         let synced = self.segment.file.sync();
         synced.map_err(self.failed_at("sync", self.segment.tail))
-    }
-
-    /// Whether these saves continue the log; says for each what its base leaves of it, if any has one.
-    fn check(&self, saves: &[Save]) -> Result<Vec<Rest>, WriteError> {
-        if let Some(error) = &self.poisoned {
-            return Err(error.clone());
-        }
-        let mut rests = Vec::new();
-        if saves.iter().all(|save| save.base.is_none()) {
-            let mut log = (self.state.base.last_included, self.state.last_log);
-            for run in saves.iter().flat_map(|save| &save.entries) {
-                log = with_run(log, run)?;
-            }
-            return Ok(rests);
-        }
-        // A base is rare: what the log will hold is worth a copy.
-        let mut state = self.state.clone();
-        let latest = self.snapshots.latest();
-        let latest = latest.map_or(LogPosition::ZERO, |latest| latest.last_included());
-        for save in saves {
-            rests.push(match &save.base {
-                Some(base) => with_base(&mut state, base, latest)?,
-                None => Rest::Stays,
-            });
-            for run in &save.entries {
-                with_run((state.base.last_included, state.last_log), run)?;
-                run.iter().for_each(|entry| state.note_entry(entry));
-            }
-        }
-        Ok(rests)
     }
 
     /// Writes the frame in the buffer and makes it durable; returns where it begins.
@@ -381,7 +329,9 @@ impl Wal {
             Some(prepared) => prepared,
             None => prepare(&*self.disk, &owner, number, length.max(self.options.segment_bytes))?,
         };
-        prepared.begin(&*self.disk, &owner)
+        let begun = prepared.begin(&*self.disk, &owner);
+        self.space.check();
+        begun
     }
 
     /// Makes what is durable now known to readers.
@@ -445,6 +395,10 @@ impl Wal {
         wanted.then_some((self.segment.number + 1, self.options.segment_bytes))
     }
 
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space)
+    }
+
     /// Whose segments these are.
     pub(crate) fn owner(&self) -> Owner {
         self.options.owner(self.state.disk)
@@ -460,42 +414,6 @@ impl Wal {
 /// behind it.
 fn with_marker(frame: usize) -> u64 {
     (frame_size(frame - FRAME_BYTES) + frame_size(0)) as u64
-}
-
-/// What a log begins after, and its last position.
-type Ends = (LogPosition, LogPosition);
-
-/// Gives the log another base, and says what that leaves of it.
-fn with_base(
-    state: &mut StoredState,
-    base: &Base,
-    latest: LogPosition,
-) -> Result<Rest, WriteError> {
-    let (current, last_included) = (state.base.last_included, base.last_included);
-    if last_included.index < current.index {
-        return Err(WriteError::Backwards { base: last_included.index, current: current.index });
-    }
-    if last_included.index > latest.index {
-        let (base, snapshot) = (last_included.index, latest.index);
-        return Err(WriteError::NoSnapshot { base, snapshot });
-    }
-    let has_last = state.term_at(last_included.index) == Some(last_included.term);
-    state.note_base(base.clone());
-    Ok(if has_last { Rest::Stays } else { Rest::Goes })
-}
-
-/// A log with a run of entries at its end or over it.
-fn with_run((base, last): Ends, run: &[Entry]) -> Result<Ends, WriteError> {
-    let (Some(first), Some(end)) = (run.first(), run.last()) else { return Ok((base, last)) };
-    if first.index <= base.index || first.index > last.index.next() {
-        let (first, base, last) = (first.index, base.index, last.index);
-        return Err(WriteError::Gap { first, base, last });
-    }
-    let broken = run.windows(2).find(|pair| pair[1].index.0 != pair[0].index.0.wrapping_add(1));
-    match broken {
-        Some(pair) => Err(WriteError::Broken { index: pair[0].index, next: pair[1].index }),
-        None => Ok((base, end.position())),
-    }
 }
 
 fn new_log(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, OpenError> {

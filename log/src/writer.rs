@@ -19,6 +19,7 @@ use crate::error::{OpenError, WriteError};
 use crate::read::LogReader;
 use crate::segment::prepare;
 use crate::snapshots::SnapshotStore;
+use crate::space::Space;
 use crate::wal::{LogOptions, Wal};
 
 /// How many requests may wait for the thread.
@@ -35,6 +36,7 @@ pub struct Log {
     requests: SyncSender<Request>,
     reader: LogReader,
     snapshots: SnapshotStore,
+    space: Arc<Space>,
     thread: Arc<Thread>,
 }
 
@@ -53,7 +55,7 @@ impl Log {
     /// If the log is damaged, is another server's, the disk refuses, or there can be no thread.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, StoredState), OpenError> {
         let (wal, state) = Wal::open(Arc::clone(&disk), options)?;
-        let (reader, snapshots) = (wal.reader(), wal.snapshots());
+        let (reader, snapshots, space) = (wal.reader(), wal.snapshots(), wal.space());
         let (requests, received) = sync_channel(QUEUE);
         let writer = Writer { wal, disk };
         let thread = thread::Builder::new()
@@ -65,7 +67,7 @@ impl Log {
                 source,
             })?;
         let thread = Arc::new(Thread(Mutex::new(Some(thread))));
-        Ok((Log { requests, reader, snapshots, thread }, state))
+        Ok((Log { requests, reader, snapshots, space, thread }, state))
     }
 
     /// Stores a save. `done` is called once, on the log's thread: when the save is durable, or is
@@ -74,6 +76,19 @@ impl Log {
     /// Blocks while 4,096 requests wait.
     pub fn save(&self, save: Save, done: impl FnOnce(Result<(), WriteError>) + Send + 'static) {
         self.request(Request::Save(save, Done::new(done)));
+    }
+
+    /// Whether there is so little room on the disk that no more entries should be saved, as it was
+    /// when the last segment was made or removed, or [`Log::check_space`] was called. Costs nothing:
+    /// ask after each save.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.space.is_low()
+    }
+
+    /// Asks the disk whether there is so little room: now and then, since others use it too.
+    pub fn check_space(&self) -> bool {
+        self.space.check()
     }
 
     /// The snapshots beside the log. They are read and written by whoever calls, not by the log's

@@ -3,20 +3,7 @@
 mod support;
 
 use actix_raft_log::crash::{CrashDisk, Survives};
-use support::{Model, Step, open, perform, run, script, vote};
-
-const SURVIVALS: [Survives; 10] = [
-    Survives::Nothing,
-    Survives::Everything,
-    Survives::FirstHalf,
-    Survives::SecondHalf,
-    Survives::Some(1),
-    Survives::Some(2),
-    Survives::Some(3),
-    Survives::Some(4),
-    Survives::Some(5),
-    Survives::Some(6),
-];
+use support::{Model, SURVIVALS, Step, open, perform, run, script, vote};
 
 /// Runs the script until the disk fails: what was acknowledged, and what would have been next.
 fn run_until_failure(disk: &CrashDisk, steps: &[Step]) -> (Model, Option<Model>) {

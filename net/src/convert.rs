@@ -5,20 +5,23 @@
 
 mod log;
 mod snapshot;
+mod values;
 
-use actix_raft_core::event::Consistency;
 use actix_raft_core::membership::MembershipError;
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody,
-    ReadIndexRequest, ReadIndexResponse, TimeoutNowRequest, VoteKind, VoteRefusal, VoteRequest,
-    VoteResponse,
+    ReadIndexRequest, ReadIndexResponse, TimeoutNowRequest, VoteRequest, VoteResponse,
 };
-use actix_raft_core::types::{DiskId, GroupId, Index, LogPosition, NodeId, Term};
+use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Term};
 
 use crate::convert::log::{entry_from_wire, entry_to_wire};
 use crate::convert::snapshot::{
     install_request_from_wire, install_request_to_wire, install_response_from_wire,
     install_response_to_wire,
+};
+use crate::convert::values::{
+    consistency_from_wire, consistency_to_wire, disk_from_wire, disk_to_wire, kind_from_wire,
+    kind_to_wire, refusal_from_wire, refusal_to_wire,
 };
 use crate::wire;
 use crate::wire::rpc;
@@ -155,6 +158,8 @@ pub fn to_wire(message: &Message) -> wire::Message {
                 round: m.round,
                 outcome: Some(outcome_to_wire(m.outcome)),
                 disk: disk_to_wire(m.disk),
+                untrusted: !m.trusted,
+                disk_is_full: m.disk_is_full,
             })
         }
         MessageBody::VoteRequest(m) => wire::MessageBody::VoteRequest(rpc::VoteRequest {
@@ -163,6 +168,7 @@ pub fn to_wire(message: &Message) -> wire::Message {
             last_log_index: m.last_log.index.0,
             kind: kind_to_wire(m.kind).into(),
             round: m.round,
+            disk: disk_to_wire(m.disk),
         }),
         MessageBody::VoteResponse(m) => wire::MessageBody::VoteResponse(rpc::VoteResponse {
             term: m.term.0,
@@ -170,6 +176,7 @@ pub fn to_wire(message: &Message) -> wire::Message {
             round: m.round,
             vote_granted: m.vote_granted,
             refusal: m.refusal.map(|refusal| refusal_to_wire(refusal).into()),
+            disk: disk_to_wire(m.disk),
         }),
         MessageBody::InstallSnapshotRequest(m) => {
             wire::MessageBody::InstallSnapshotRequest(install_request_to_wire(m))
@@ -181,9 +188,11 @@ pub fn to_wire(message: &Message) -> wire::Message {
             wire::MessageBody::TimeoutNowRequest(rpc::TimeoutNowRequest { term: m.term.0 })
         }
         MessageBody::ReadIndexRequest(m) => {
-            let lease = m.consistency == Consistency::Lease;
-            let request = rpc::ReadIndexRequest { term: m.term.0, id: m.id, lease };
-            wire::MessageBody::ReadIndexRequest(request)
+            wire::MessageBody::ReadIndexRequest(rpc::ReadIndexRequest {
+                term: m.term.0,
+                id: m.id,
+                consistency: consistency_to_wire(m.consistency).into(),
+            })
         }
         MessageBody::ReadIndexResponse(m) => {
             wire::MessageBody::ReadIndexResponse(rpc::ReadIndexResponse {
@@ -221,6 +230,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
             last_log: position(m.last_log_term, m.last_log_index)?,
             kind: kind_from_wire("VoteRequest", m.kind)?,
             round: m.round,
+            disk: disk_from_wire(m.disk),
         }),
         wire::MessageBody::VoteResponse(m) => MessageBody::VoteResponse(VoteResponse {
             term: Term(m.term),
@@ -229,6 +239,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
             vote_granted: m.vote_granted,
             // Who got the vote needs no reason.
             refusal: m.refusal.filter(|_| !m.vote_granted).and_then(refusal_from_wire),
+            disk: disk_from_wire(m.disk),
         }),
         wire::MessageBody::InstallSnapshotRequest(m) => {
             MessageBody::InstallSnapshotRequest(install_request_from_wire(m)?)
@@ -242,10 +253,7 @@ pub fn from_wire(message: wire::Message) -> Result<Message, DecodeError> {
         }
         wire::MessageBody::ReadIndexRequest(m) => {
             let term = some_term("ReadIndexRequest", m.term)?;
-            let consistency = match m.lease {
-                true => Consistency::Lease,
-                false => Consistency::Linearizable,
-            };
+            let consistency = consistency_from_wire(m.consistency)?;
             MessageBody::ReadIndexRequest(ReadIndexRequest { term, id: m.id, consistency })
         }
         wire::MessageBody::ReadIndexResponse(m) => {
@@ -310,8 +318,14 @@ fn append_response_from_wire(
             return Err(DecodeError::Missing { message, part });
         }
     };
-    let disk = disk_from_wire(m.disk);
-    Ok(AppendEntriesResponse { term: Term(m.term), round: m.round, disk, outcome })
+    Ok(AppendEntriesResponse {
+        term: Term(m.term),
+        round: m.round,
+        disk: disk_from_wire(m.disk),
+        trusted: !m.untrusted,
+        disk_is_full: m.disk_is_full,
+        outcome,
+    })
 }
 
 fn outcome_to_wire(outcome: AppendOutcome) -> rpc::AppendOutcome {
@@ -327,55 +341,6 @@ fn outcome_to_wire(outcome: AppendOutcome) -> rpc::AppendOutcome {
             })
         }
     }
-}
-
-fn kind_to_wire(kind: VoteKind) -> rpc::VoteKind {
-    match kind {
-        VoteKind::PreVote => rpc::VoteKind::PreVote,
-        VoteKind::Vote => rpc::VoteKind::Vote,
-        VoteKind::Transfer => rpc::VoteKind::Transfer,
-    }
-}
-
-fn kind_from_wire(message: &'static str, kind: i32) -> Result<VoteKind, DecodeError> {
-    match rpc::VoteKind::try_from(kind) {
-        Ok(rpc::VoteKind::PreVote) => Ok(VoteKind::PreVote),
-        Ok(rpc::VoteKind::Vote) => Ok(VoteKind::Vote),
-        Ok(rpc::VoteKind::Transfer) => Ok(VoteKind::Transfer),
-        Ok(rpc::VoteKind::Unspecified) | Err(_) => {
-            Err(DecodeError::Missing { message, part: "kind" })
-        }
-    }
-}
-
-fn refusal_to_wire(refusal: VoteRefusal) -> rpc::VoteRefusal {
-    match refusal {
-        VoteRefusal::StaleTerm => rpc::VoteRefusal::StaleTerm,
-        VoteRefusal::HearsLeader => rpc::VoteRefusal::HearsLeader,
-        VoteRefusal::AlreadyVoted => rpc::VoteRefusal::AlreadyVoted,
-        VoteRefusal::LogBehind => rpc::VoteRefusal::LogBehind,
-        VoteRefusal::Untrusted => rpc::VoteRefusal::Untrusted,
-    }
-}
-
-/// A refusal for a reason that is not known here is a refusal.
-fn refusal_from_wire(refusal: i32) -> Option<VoteRefusal> {
-    match rpc::VoteRefusal::try_from(refusal) {
-        Ok(rpc::VoteRefusal::StaleTerm) => Some(VoteRefusal::StaleTerm),
-        Ok(rpc::VoteRefusal::HearsLeader) => Some(VoteRefusal::HearsLeader),
-        Ok(rpc::VoteRefusal::AlreadyVoted) => Some(VoteRefusal::AlreadyVoted),
-        Ok(rpc::VoteRefusal::LogBehind) => Some(VoteRefusal::LogBehind),
-        Ok(rpc::VoteRefusal::Untrusted) => Some(VoteRefusal::Untrusted),
-        Ok(rpc::VoteRefusal::Unspecified) | Err(_) => None,
-    }
-}
-
-fn disk_to_wire(disk: DiskId) -> Option<u64> {
-    (disk != DiskId::UNKNOWN).then_some(disk.0)
-}
-
-fn disk_from_wire(disk: Option<u64>) -> DiskId {
-    disk.map_or(DiskId::UNKNOWN, DiskId)
 }
 
 fn some_term(message: &'static str, term: u64) -> Result<Term, DecodeError> {

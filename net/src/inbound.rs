@@ -15,8 +15,8 @@ use crate::wire::Unanswered;
 /// What a node does with what arrives. It is called from the transport's tasks and must not block:
 /// pass things on and return.
 pub trait Inbound: Send + Sync + 'static {
-    /// Messages arrived, in the order in which the peer sent them. All are from one peer, to this
-    /// node, and well-formed; one call a frame.
+    /// Messages arrived, in the order in which the peer sent them, but for pieces of snapshots, which
+    /// come by themselves. All are from one peer, to this node, and well-formed; one call a frame.
     fn messages(&self, messages: Vec<Message>);
 
     /// A peer's application asks something. The answer may be given later and from any thread;

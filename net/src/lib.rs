@@ -13,6 +13,7 @@
 //! | [`handshake`] | who may speak to whom |
 //! | [`config`], [`inbound`], [`request`] | what a node brings, receives and asks |
 //! | [`stream`] | sockets: TCP, or others in its place |
+//! | [`meter`] | what was exchanged with each peer |
 //! | [`transport`] | the whole: links that are kept up, bounded queues, one listener |
 //!
 //! What arrives is hostile until it is shown to be valid. A frame that is malformed, damaged, too

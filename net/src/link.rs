@@ -252,44 +252,20 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
-    use actix_raft_core::message::Message;
     use actix_raft_core::types::GroupId;
     use tokio::io::{AsyncReadExt, duplex, split};
-    use tokio::runtime::Handle;
-    use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::complaints::Complaints;
     use crate::config::TransportConfig;
     use crate::frame::HEADER_BYTES;
-    use crate::inbound::{Inbound, Responder};
-    use crate::meter::Meters;
-    use crate::stream::Tcp;
-
-    struct NoOne;
-
-    impl Inbound for NoOne {
-        fn messages(&self, _: Vec<Message>) {}
-        fn request(&self, _: NodeId, _: Bytes, _: Responder) {}
-        fn unreachable(&self, _: NodeId) {}
-    }
+    use crate::shared::testing::shared;
 
     /// Two requests of 1000 bytes each go into one buffer; the connection takes so many bytes of
     /// it and then no more.
     async fn ends(taken: usize) -> [Result<Bytes, RequestError>; 2] {
         let config = TransportConfig::new("test", NodeId(1), GroupId(7));
         let peer = Peer::new(NodeId(2), Lane::Main, "a", &config, Arc::default());
-        let shared = Shared {
-            config,
-            sockets: Arc::new(Tcp),
-            inbound: Arc::new(NoOne),
-            complaints: Complaints::default(),
-            meters: Meters::default(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            runtime: Handle::current(),
-        };
+        let shared = shared(config);
         let body = || Bytes::from(vec![0; 1000]);
         let answers = [peer.request("a", body()).unwrap(), peer.request("a", body()).unwrap()];
         let (near, mut far) = duplex(1);

@@ -47,12 +47,7 @@ struct Server {
 
 /// Accepts connections for ever.
 pub(crate) async fn accept(listener: Box<dyn Listener>, shared: Arc<Shared>) {
-    let server = Arc::new(Server {
-        connections: Arc::new(Semaphore::new(shared.config.max_connections)),
-        handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
-        sessions: Arc::default(),
-        shared,
-    });
+    let server = Arc::new(Server::new(shared));
     loop {
         match listener.accept().await {
             Ok((opening, address)) => server.take_in(opening, address),
@@ -65,6 +60,15 @@ pub(crate) async fn accept(listener: Box<dyn Listener>, shared: Arc<Shared>) {
 }
 
 impl Server {
+    fn new(shared: Arc<Shared>) -> Server {
+        Server {
+            connections: Arc::new(Semaphore::new(shared.config.max_connections)),
+            handshakes: Arc::new(Semaphore::new(shared.config.max_handshakes)),
+            sessions: Arc::default(),
+            shared,
+        }
+    }
+
     fn take_in(self: &Arc<Server>, opening: Opening<'static>, address: SocketAddr) {
         let complaints = &self.shared.complaints;
         let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
@@ -304,5 +308,51 @@ impl Drop for Session {
         if open.get(&self.place).is_some_and(|newest| newest.serial == self.serial) {
             open.remove(&self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, ReadHalf, duplex};
+
+    use super::*;
+    use crate::config::{KEEP_ALIVE_EVERY, TransportConfig};
+    use crate::shared::testing::shared;
+
+    const PEER: NodeId = NodeId(1);
+
+    fn server() -> Server {
+        Server::new(Arc::new(shared(TransportConfig::new("test", NodeId(2), GroupId(7)))))
+    }
+
+    /// Serves a connection that is past its handshake, whose other end keeps the second half.
+    async fn serve(server: &Server, near: DuplexStream) -> CloseReason {
+        let agreed =
+            Agreed { peer: PEER, lane: Lane::Main, groups: vec![GroupId(7)], address: None };
+        let (reader, mut writer) = split(near);
+        let mut reader: FrameReader<ReadHalf<_>> = FrameReader::new(reader, HANDSHAKE_BYTES);
+        server.serve(agreed, &mut reader, &mut writer).await
+    }
+
+    /// How a connection ends when a second one comes so long after the first was heard.
+    async fn ends(silent_for: Duration) -> CloseReason {
+        let server = server();
+        let (near, _far) = duplex(1024);
+        let (second, _second_far) = duplex(1024);
+        let later = async {
+            sleep(silent_for).await;
+            serve(&server, second).await
+        };
+        tokio::select! {
+            biased;
+            reason = serve(&server, near) => reason,
+            reason = later => panic!("the second ended first: {reason}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_connection_beside_a_living_one_is_a_rival() {
+        assert!(matches!(ends(KEEP_ALIVE_EVERY).await, CloseReason::Rivalled));
+        assert!(matches!(ends(4 * KEEP_ALIVE_EVERY).await, CloseReason::Replaced));
     }
 }

@@ -38,3 +38,36 @@ impl Shared {
         self.tasks.spawn_on(until_stopped, &self.runtime);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use actix_raft_core::message::Message;
+    use actix_raft_core::types::NodeId;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::inbound::Responder;
+    use crate::stream::Tcp;
+
+    struct NoOne;
+
+    impl Inbound for NoOne {
+        fn messages(&self, _: Vec<Message>) {}
+        fn request(&self, _: NodeId, _: Bytes, _: Responder) {}
+        fn unreachable(&self, _: NodeId) {}
+    }
+
+    /// What the tasks of a transport share where no one listens.
+    pub(crate) fn shared(config: TransportConfig) -> Shared {
+        Shared {
+            config,
+            sockets: Arc::new(Tcp),
+            inbound: Arc::new(NoOne),
+            complaints: Complaints::default(),
+            meters: Meters::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        }
+    }
+}

@@ -7,10 +7,12 @@
 //!   Inbound       <============== connection B ======= [queue] <-- send, request
 //! ```
 //!
-//! Each side dials a connection of its own for what it has to say; answers to requests come back
-//! on the connection of the request. Messages arrive in the order in which they were sent or not
-//! at all. There is one task that accepts, one for each peer and one for each accepted
-//! connection; none for a message or request.
+//! Each side dials a connection of its own for what it has to say, and another one for pieces of
+//! snapshots, so that those delay nothing else; answers to requests come back on the connection of
+//! the request. Messages arrive in the order in which they were sent or not at all, apart from
+//! snapshots, which may come sooner or later than the rest. There is one task that accepts, one for
+//! each peer (and one for its snapshots) and one for each accepted connection; none for a message or
+//! request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -132,7 +134,8 @@ impl Transport {
 
     /// Sends messages to a peer at an address such as `10.0.0.1:7001`, after those sent before.
     /// Never blocks, and may be called from any thread. The link is made on first use, kept, and
-    /// made again when it breaks or the address differs from that of the last call.
+    /// made again when it breaks or the address differs from that of the last call. Pieces of
+    /// snapshots go over a link of their own, and may be overtaken by what is sent after them.
     ///
     /// Messages may be lost: if the link breaks or can't be made, or the peer's queue is full.
     /// Those that name another sender, receiver or group than this link's are not sent at all.
@@ -154,14 +157,6 @@ impl Transport {
                 self.peer(to, lane, rpc_addr).send(rpc_addr, messages);
             }
         }
-    }
-
-    /// Where this peer was last sent something; `None` if it never was.
-    #[must_use]
-    pub fn last_address(&self, to: NodeId) -> Option<String> {
-        let peers = self.peers();
-        let peer = [Lane::Main, Lane::Bulk].iter().find_map(|lane| peers.get(&(to, *lane)));
-        peer.map(|peer| peer.address())
     }
 
     /// Asks a peer's application and waits for the answer: without a limit of its own, so bound it

@@ -15,6 +15,7 @@ use actix_raft_core::snapshot::Snapshot;
 const MESSAGE: usize = 64;
 const MEMBER: usize = 32;
 const VOTER: usize = 8;
+const FOUNDER: usize = 16;
 
 /// The bytes are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,7 @@ fn membership_overhead(membership: &Membership) -> usize {
     MEMBER * membership.members().len()
         + VOTER * (membership.voters().len() + outgoing)
         + membership.goal().map_or(0, |goal| membership_overhead(goal))
+        + FOUNDER * membership.founders().len()
 }
 
 // The field numbers below are those of the `.proto`.
@@ -137,6 +139,7 @@ fn encoded_membership(membership: &[u8]) -> Result<usize, Malformed> {
             _ => Ok(0),
         }),
         (3, Value::Bytes(_)) => Ok(MEMBER),
+        (5, Value::Bytes(_)) => Ok(FOUNDER),
         (4, Value::Bytes(goal)) => sum(goal, |tag, value| match (tag, value) {
             (1, voters) => Ok(VOTER * voters.count()),
             (2, Value::Bytes(_)) => Ok(MEMBER),

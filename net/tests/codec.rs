@@ -67,6 +67,8 @@ fn membership() -> impl Strategy<Value = Membership> {
                 outgoing.map(|outgoing| first(&members, outgoing)),
                 members.clone(),
             );
+            let founders = members.keys().map(|id| (*id, DiskId(!id.0))).collect();
+            let now = now.map(|now| now.founded_on(founders));
             let Some((members, voters)) = goal else { return now.unwrap() };
             let goal = Membership::new(first(&members, voters), members).unwrap();
             now.unwrap().on_the_way_to(Arc::new(goal)).unwrap()
@@ -130,10 +132,20 @@ fn append_response() -> impl Strategy<Value = MessageBody> {
             AppendOutcome::Conflict { prev_log_index, hint }
         }),
     ];
-    (any::<u64>(), any::<u64>(), disk(), outcome).prop_map(|(term, round, disk, outcome)| {
-        let response = AppendEntriesResponse { term: Term(term), round, disk, outcome };
-        MessageBody::AppendEntriesResponse(response)
-    })
+    let flags = any::<(bool, bool)>();
+    (any::<u64>(), any::<u64>(), disk(), flags, outcome).prop_map(
+        |(term, round, disk, (trusted, disk_is_full), outcome)| {
+            let term = Term(term);
+            MessageBody::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                round,
+                disk,
+                trusted,
+                disk_is_full,
+                outcome,
+            })
+        },
+    )
 }
 
 fn vote() -> impl Strategy<Value = MessageBody> {
@@ -147,16 +159,24 @@ fn vote() -> impl Strategy<Value = MessageBody> {
         Some(VoteRefusal::Untrusted),
     ]);
     prop_oneof![
-        (1..=u64::MAX, position(), kind(), any::<u64>()).prop_map(
-            |(term, last_log, kind, round)| {
-                MessageBody::VoteRequest(VoteRequest { term: Term(term), last_log, kind, round })
+        (1..=u64::MAX, position(), kind(), any::<u64>(), disk()).prop_map(
+            |(term, last_log, kind, round, disk)| {
+                let term = Term(term);
+                MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round, disk })
             }
         ),
-        (any::<u64>(), kind(), any::<u64>(), any::<bool>(), refusal).prop_map(
-            |(term, kind, round, granted, refusal)| {
+        (any::<u64>(), kind(), any::<u64>(), any::<bool>(), refusal, disk()).prop_map(
+            |(term, kind, round, granted, refusal, disk)| {
                 let vote_granted = granted && refusal.is_none();
                 let term = Term(term);
-                MessageBody::VoteResponse(VoteResponse { term, kind, round, vote_granted, refusal })
+                MessageBody::VoteResponse(VoteResponse {
+                    term,
+                    kind,
+                    round,
+                    vote_granted,
+                    refusal,
+                    disk,
+                })
             }
         ),
     ]
@@ -169,17 +189,14 @@ fn last_included() -> impl Strategy<Value = LogPosition> {
 fn install() -> impl Strategy<Value = MessageBody> {
     let data = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
     let ends = (0..u64::MAX / 2, data, 0..u64::MAX / 4);
-    let membership = prop::option::of((any::<prop::sample::Index>(), membership()));
+    let membership = (any::<prop::sample::Index>(), membership());
     (last_included(), membership, ends, any::<[u32; 2]>(), any::<u64>()).prop_map(
         |(last_included, membership, (offset, data, rest), [whole, piece], round)| {
-            let membership = membership.map(|(since, membership)| {
-                (
-                    Index(since.index(usize::MAX) as u64 % last_included.index.0),
-                    Arc::new(membership),
-                )
-            });
+            let (since, membership) = membership;
+            let since = Index(since.index(usize::MAX) as u64 % last_included.index.0);
+            let membership = (since, Arc::new(membership));
             let size = offset + data.len() as u64 + rest;
-            let base = Base { last_included, membership };
+            let base = Base { last_included, membership: Some(membership) };
             MessageBody::InstallSnapshotRequest(InstallSnapshotRequest {
                 term: last_included.term.next(),
                 round,
@@ -213,11 +230,8 @@ fn other() -> impl Strategy<Value = MessageBody> {
         (1..=u64::MAX).prop_map(|term| {
             MessageBody::TimeoutNowRequest(TimeoutNowRequest { term: Term(term) })
         }),
-        (1..=u64::MAX, any::<u64>()).prop_map(|(term, id)| {
-            let consistency = match id % 2 {
-                0 => Consistency::Linearizable,
-                _ => Consistency::Lease,
-            };
+        (1..=u64::MAX, any::<u64>(), any::<bool>()).prop_map(|(term, id, by_lease)| {
+            let consistency = if by_lease { Consistency::Lease } else { Consistency::Linearizable };
             MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(term), id, consistency })
         }),
         (any::<u64>(), any::<u64>(), any::<Option<u64>>()).prop_map(|(term, id, index)| {
@@ -355,7 +369,8 @@ fn golden_bytes_of_each_message() {
             ),
         ),
         ("timeout now", "615201030c0000008c0355770a0a08071001180252020803"),
-        ("read index", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
+        ("read", "615201031100000041a619510a0f0807100118025a07080310ac021801"),
+        ("read by lease", "6152010311000000fbf710c80a0f0807100118025a07080310ac021802"),
         ("read at", "6152010311000000ee9d5e2f0a0f0807100218016207080310ac021800"),
         ("read nowhere", "615201030f000000e3f99dc10a0d0807100218016205080310ac02"),
     ];
@@ -516,7 +531,7 @@ fn a_piece_of_a_snapshot_fits_a_frame_or_is_left_out() {
     assert_eq!(decoded, [piece(1, 2, 2, 4000)]);
     let MessageBody::InstallSnapshotRequest(request) = &decoded[0].body else { panic!() };
     assert!(range.contains(&request.chunk.data.as_ptr()), "it shares the frame's memory");
-    assert_eq!(weight(&decoded[0]), 64 + 4000);
+    assert_eq!(weight(&decoded[0]), 64 + 4000 + 32 + 8);
 }
 
 /// The append of [`one_of_each`] with something wrong.
@@ -618,6 +633,7 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
             spoiled_snapshot(|m| m.last_included_index = 0),
             "position 0@2 is of term 0 or index 0, not both",
         ),
+        (spoiled_snapshot(|m| m.configuration = None), "Snapshot without a known configuration"),
         (
             spoiled_snapshot(|m| m.configuration.as_mut().unwrap().index = 7),
             "a snapshot up to 6@2 with a configuration of index 7",
@@ -650,7 +666,6 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
     for (result, words) in cases {
         assert_eq!(result.unwrap_err().to_string(), words);
     }
-    assert!(spoiled_snapshot(|m| m.configuration = None).is_ok());
     // The question how much is there, and an empty snapshot.
     assert!(spoiled_chunk(|m| (m.offset, m.done, m.data) = (0, false, Bytes::new())).is_ok());
     let empty = spoiled_piece(|m| {
@@ -664,7 +679,7 @@ fn invalid_pieces_of_snapshots_are_refused_in_words() {
 fn a_refusal_for_an_unknown_reason_is_a_refusal() {
     let decoded = |vote_granted, refusal| {
         let kind = rpc::VoteKind::Vote.into();
-        let vote = rpc::VoteResponse { term: 1, kind, round: 1, vote_granted, refusal };
+        let vote = rpc::VoteResponse { term: 1, kind, round: 1, vote_granted, refusal, disk: None };
         let body = Some(wire::MessageBody::VoteResponse(vote));
         let message = from_wire(wire::Message { group: 7, from: 1, to: 2, body });
         let MessageBody::VoteResponse(vote) = message.unwrap().body else { panic!() };
@@ -708,6 +723,9 @@ fn invalid_answers_are_refused_in_words() {
     assert_eq!(no_term.to_string(), "TimeoutNowRequest of term 0");
     let no_term = with(Some(wire::MessageBody::ReadIndexRequest(Default::default())));
     assert_eq!(no_term.to_string(), "ReadIndexRequest of term 0");
+    let read = rpc::ReadIndexRequest { term: 1, consistency: 3, ..Default::default() };
+    let read = with(Some(wire::MessageBody::ReadIndexRequest(read)));
+    assert_eq!(read.to_string(), "ReadIndexRequest without a known consistency");
     let none = decode_response(Bytes::new()).unwrap_err();
     assert_eq!(none.to_string(), "Response without a known result");
     let strange =

@@ -11,7 +11,8 @@ use actix_raft_net::request::RequestError;
 use actix_raft_net::transport::Transport;
 use bytes::Bytes;
 use common::{
-    Arrivals, Recorder, carrying, config, guarded, node, node_at, numbered, one_of_each, round_of,
+    Arrivals, Recorder, carrying, config, guarded, node, node_at, numbered, one_of_each, piece,
+    round_of,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -345,4 +346,37 @@ async fn dropping_the_last_clone_stops_it() {
     at_one.message().await;
     drop(one);
     assert_eq!(at_two.unreachable().await, NodeId(1));
+}
+
+#[tokio::test]
+async fn what_was_exchanged_with_a_peer_is_counted() {
+    let (one, mut at_one, address_one) = node(config(1)).await;
+    let (two, mut at_two, address_two) = node(config(2)).await;
+    assert!(one.stats().is_empty());
+    one.send(TWO, &address_two, vec![carrying(1, 2, 1, 1000), piece(1, 2, 1, 500)]);
+    let arrived = [at_two.message().await, at_two.message().await].concat();
+    assert_eq!(arrived.len(), 2);
+    let at_the_other_end = two.stats()[&NodeId(1)];
+    assert!((1500..2000).contains(&at_the_other_end.received_bytes), "{at_the_other_end:?}");
+    assert!(at_the_other_end.heard_ago.is_some());
+    assert!(!at_the_other_end.linked, "it has dialed no one");
+    two.send(NodeId(1), &address_one, vec![numbered(2, 1, 1)]);
+    at_one.message().await;
+    assert!(two.stats()[&NodeId(1)].linked);
+    // What was written is counted a moment after it has arrived.
+    let stats = guarded(async {
+        loop {
+            let stats = one.stats()[&TWO];
+            if stats.sent_bytes >= at_the_other_end.received_bytes {
+                return stats;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let stats = stats.await;
+    assert!(stats.linked && stats.received_bytes > 0, "{stats:?}");
+    guarded(two.shutdown()).await;
+    while one.stats()[&TWO].linked {
+        at_one.unreachable().await;
+    }
 }

@@ -120,7 +120,7 @@ fn peer_metrics(peer: &PeerStatus, last_log: Index, now: Time) -> PeerMetrics {
         in_flight_bytes: peer.in_flight_bytes,
         pace: peer.pace,
         since_contact: now.since(peer.last_contact),
-        trusted: peer.counts,
+        counts: peer.counts,
         disk_is_full: peer.disk_is_full,
     }
 }

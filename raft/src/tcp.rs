@@ -6,6 +6,8 @@
 //!   application --request--> TcpNetwork +                         +--> on_request
 //! ```
 
+mod addresses;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -13,6 +15,7 @@ use actix::{Actor, Context, Handler, Recipient};
 pub use actix_raft_net::config::TransportConfig;
 use actix_raft_net::inbound::Inbound;
 pub use actix_raft_net::inbound::Responder;
+pub use actix_raft_net::meter::PeerStats;
 pub use actix_raft_net::request::RequestError;
 pub use actix_raft_net::stream;
 use actix_raft_net::stream::Sockets;
@@ -24,9 +27,7 @@ use crate::application::Application;
 use crate::client::Client;
 use crate::messages::{NodeId, PeerUnreachable, Receive, Rpc};
 use crate::network::SendMessages;
-
-/// How many nodes may introduce themselves: callers could invent ids without end.
-const MAX_INTRODUCED: usize = 1024;
+use crate::tcp::addresses::Addresses;
 
 /// The TCP network of one node: cheap to clone, usable from any thread, and a
 /// [`RaftNetwork`](crate::network::RaftNetwork) when started as an actor.
@@ -117,15 +118,10 @@ impl Handler<SendMessages> for TcpNetwork {
             batches.entry(message.to).or_default().push(message);
         }
         for (to, messages) in batches {
-            let known = send.membership.as_ref().and_then(|members| members.address(to));
-            match known.map(|address| address.rpc.as_str()).filter(|address| !address.is_empty()) {
-                Some(address) => self.transport.send(to, address, messages),
-                // Lost, if it never called.
-                None => {
-                    if let Some(address) = self.gateway.introduced().get(&to) {
-                        self.transport.send(to, address, messages);
-                    }
-                }
+            let address = self.gateway.addresses().of(to, send.membership.as_ref());
+            match address {
+                Some(address) => self.transport.send(to, &address, messages),
+                None => tracing::debug!(%to, "no address, {} messages lost", messages.len()),
             }
         }
     }
@@ -134,9 +130,7 @@ impl Handler<SendMessages> for TcpNetwork {
 /// What arrives goes through here.
 struct Gateway {
     node: OnceLock<Node>,
-    /// Where nodes that have called say that they listen: for members without an address, and for
-    /// a node that was not told of the cluster yet.
-    introduced: Mutex<BTreeMap<NodeId, String>>,
+    addresses: Mutex<Addresses>,
     on_request: OnRequest,
 }
 
@@ -153,13 +147,13 @@ impl std::fmt::Debug for Gateway {
 
 impl Gateway {
     fn new(on_request: OnRequest) -> Arc<Gateway> {
-        let (node, introduced) = (OnceLock::new(), Mutex::default());
-        Arc::new(Gateway { node, introduced, on_request })
+        let (node, addresses) = (OnceLock::new(), Mutex::default());
+        Arc::new(Gateway { node, addresses, on_request })
     }
 
-    fn introduced(&self) -> MutexGuard<'_, BTreeMap<NodeId, String>> {
-        // A panic elsewhere leaves the map whole.
-        self.introduced.lock().unwrap_or_else(PoisonError::into_inner)
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        // A panic elsewhere leaves the maps whole.
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,10 +169,7 @@ impl Inbound for Gateway {
     }
 
     fn introduced(&self, peer: NodeId, rpc_addr: &str) {
-        let mut introduced = self.introduced();
-        if introduced.len() < MAX_INTRODUCED || introduced.contains_key(&peer) {
-            introduced.insert(peer, rpc_addr.to_string());
-        }
+        self.addresses().introduce(peer, rpc_addr);
     }
 
     fn unreachable(&self, peer: NodeId) {

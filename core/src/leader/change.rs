@@ -98,6 +98,7 @@ impl Leader {
         if node.commit_index < self.term_start && !is_planted(Mutant::ChangeBeforeOwnCommit) {
             return;
         }
+        // One that is out begins no change; the next leader may.
         if self.is_out(node) {
             return;
         }

@@ -30,10 +30,11 @@ pub(super) fn hear_disk(
     }
 }
 
-/// Whether a follower that is not trusted gets no entries yet: as long as nobody can know that the
+/// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.
-pub(super) fn is_kept_empty(progress: &Progress, term_start: Index) -> bool {
-    term_start == Index::ZERO.next() && progress.disk.doubted_until().is_some()
+pub(super) fn is_kept_empty(node: &Node, progress: &Progress, term_start: Index) -> bool {
+    let forms_cluster = term_start == Index::ZERO.next() && node.disk != DiskId::UNKNOWN;
+    forms_cluster && !progress.disk.is_accepted()
 }
 
 impl Leader {
@@ -100,19 +101,6 @@ impl Leader {
         if any {
             self.commit(node);
         }
-    }
-
-    /// The voter that would take over soonest, of those that are heard, have all it takes, and pass:
-    /// the one with room on its disk, and most of the log.
-    fn heir(&self, node: &Node, passes: impl Fn(&Progress) -> bool) -> Option<NodeId> {
-        let voters = node.other_voters().into_iter();
-        let peers = voters.filter_map(|id| Some((id, self.progress.get(&id)?)));
-        let fit = |peer: &Progress| {
-            let is_heard = node.now.since(peer.last_contact) < node.config.election_timeout;
-            is_heard && peer.disk.is_trusted() && passes(peer)
-        };
-        let fit = peers.filter(|(_, peer)| fit(peer));
-        fit.max_by_key(|(_, peer)| (!peer.disk_is_full, peer.match_index)).map(|(id, _)| id)
     }
 
     /// This server's disk hangs, so it is about to step down: the best voter need not wait for an

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use crate::leader::{Leader, send_append};
-use crate::message::{MessageBody, TimeoutNowRequest};
 use crate::node::Node;
-use crate::progress::Progress;
-use crate::types::{Index, NodeId, Time};
+use crate::progress::{Pace, Progress};
+use crate::types::{Index, Time};
 
 /// For how many election timeouts a server that was removed is still told so.
 const FAREWELL_TIMEOUTS: u32 = 10;
@@ -33,7 +32,7 @@ impl Leader {
                 self.progress.insert(id, Progress::new(*index, node.now));
             }
         }
-        let until = node.now + FAREWELL_TIMEOUTS * node.config.election_timeout;
+        let until = node.now + node.config.election_timeout.saturating_mul(FAREWELL_TIMEOUTS);
         for id in self.progress.keys().filter(|id| members.address(**id).is_none()) {
             self.leaving.entry(*id).or_insert(Farewell { entry: *index, until });
         }
@@ -48,7 +47,7 @@ impl Leader {
         };
         let before = node.membership_before(*index).map(|(_, before)| before.members());
         let gone = before.into_iter().flat_map(|before| before.keys());
-        let until = node.now + FAREWELL_TIMEOUTS * node.config.election_timeout;
+        let until = node.now + node.config.election_timeout.saturating_mul(FAREWELL_TIMEOUTS);
         for id in gone.filter(|id| members.address(**id).is_none() && **id != node.id) {
             self.progress.entry(*id).or_insert_with(|| Progress::new(*index, node.now));
             self.leaving.insert(*id, Farewell { entry: *index, until });
@@ -66,7 +65,9 @@ impl Leader {
             if knows {
                 send_append(node, id, progress, Arc::new([]), self.round);
             }
-            if knows || node.now >= until {
+            // To send it a snapshot would be too much of a courtesy.
+            let lags = matches!(progress.pace, Pace::Snapshot(_));
+            if knows || lags || node.now >= until {
                 self.progress.remove(&id);
             } else {
                 self.leaving.insert(id, Farewell { entry, until });
@@ -84,11 +85,8 @@ impl Leader {
         for (to, progress) in &self.progress {
             send_append(node, *to, progress, Arc::new([]), self.round);
         }
-        let voters = node.other_voters().into_iter().filter(|id| self.hears(node, *id));
-        let stored = |id: &NodeId| self.progress.get(id).map(|progress| progress.match_index);
-        if let Some(heir) = voters.max_by_key(stored) {
-            let request = TimeoutNowRequest { term: node.current_term() };
-            node.send(heir, MessageBody::TimeoutNowRequest(request));
+        if let Some(heir) = self.heir(node, |_| true) {
+            self.tell_to_stand(node, heir);
         }
         true
     }

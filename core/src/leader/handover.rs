@@ -16,6 +16,7 @@ use crate::effect::Effect;
 use crate::message::{MessageBody, TimeoutNowRequest};
 use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
+use crate::progress::Progress;
 use crate::types::{NodeId, Time};
 
 /// A transfer of leadership under way.
@@ -41,7 +42,7 @@ impl Transfer {
 impl Leader {
     pub(crate) fn transfer(&mut self, node: &mut Node, id: RequestId, to: Option<NodeId>) {
         let running = self.transfer.as_ref().map(|transfer| transfer.to);
-        let result = match to.or(running).or_else(|| self.successor(node)) {
+        let result = match to.or(running).or_else(|| self.heir(node, |_| true)) {
             None => Err(TransferError::NoTarget),
             Some(to) if to == node.id => Ok(to),
             Some(to) if !is_voter(node, to) => Err(TransferError::NotAVoter(to)),
@@ -65,17 +66,17 @@ impl Leader {
         self.transfer = Some(Transfer { to, requests: Vec::new(), deadline, told: false });
     }
 
-    /// The voter that would take over soonest: of those heard lately, the one with most of the log.
-    pub(crate) fn successor(&self, node: &Node) -> Option<NodeId> {
+    /// The voter that would take over soonest, of those that are heard, may stand, and pass: one with
+    /// room on its disk, and with most of the log.
+    pub(super) fn heir(&self, node: &Node, passes: impl Fn(&Progress) -> bool) -> Option<NodeId> {
         let (_, members) = node.membership()?;
         // While joint, one of the new configuration: the others are about to go.
         let voters = members.voters().iter().copied().filter(|id| *id != node.id);
         let peers = voters.filter_map(|id| Some((id, self.progress.get(&id)?)));
-        let timeout = node.config.election_timeout;
-        let heard = peers
-            .filter(|(_, peer)| node.now.since(peer.last_contact) < timeout && peer.disk.counts());
+        let fit = peers
+            .filter(|(id, peer)| self.hears(node, *id) && peer.disk.is_trusted() && passes(peer));
         // Of equal ones the lowest id, for no other reason than that it must be one.
-        heard.rev().max_by_key(|(_, peer)| peer.match_index).map(|(id, _)| id)
+        fit.rev().max_by_key(|(_, peer)| (!peer.disk_is_full, peer.match_index)).map(|(id, _)| id)
     }
 
     /// Tells a voter to stand for election at once. From here on this leader's lease is worth

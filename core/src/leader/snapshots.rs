@@ -29,9 +29,10 @@ impl Leader {
             return node.violation(from, "answers a round that was never begun");
         }
         let at = response.last_included;
-        // It may be of a snapshot that is gone by now, but never of entries that are not committed.
-        if at.index > node.commit_index || node.log.term_at(at.index).is_some_and(|t| t != at.term)
-        {
+        // It may be of a snapshot that is gone by now, or of one that an earlier leader sent: what that
+        // includes is committed and in this leader's log (§5.4), which may not know yet that it is.
+        let is_other = node.log.term_at(at.index).is_some_and(|term| term != at.term);
+        if at.index > node.log.last().index || is_other {
             return node.violation(from, "a snapshot that was never sent");
         }
         // Whether it is trusted, its answers to heartbeats say.

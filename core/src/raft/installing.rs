@@ -23,7 +23,7 @@ impl Raft {
         if !follower.hear(&mut self.node, from, request.round) {
             return;
         }
-        follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
+        follower.deadline = self.node.patience();
         // What a leader's snapshot includes is committed, and if the log has the last entry of it,
         // it has them all (§5.3).
         if self.node.log.matches(at) && at.index > self.node.commit_index {
@@ -42,8 +42,8 @@ impl Raft {
             return;
         }
         match self.node.receiving.on_piece(request) {
-            Piece::Store(snapshot) => {
-                let chunk = request.chunk.clone();
+            Piece::Store => {
+                let (snapshot, chunk) = (request.snapshot.clone(), request.chunk.clone());
                 self.node.effect(Effect::StoreSnapshotChunk { snapshot, chunk });
             }
             Piece::AllHere => {
@@ -81,7 +81,7 @@ impl Raft {
         if installed {
             outcome = InstallOutcome::Installed;
             // The new configuration may give this server a vote, or take it.
-            follower.deadline = self.node.is_voter().then(|| self.node.election_deadline());
+            follower.deadline = self.node.patience();
         }
         if let (Some(leader), round) = (follower.leader, follower.round()) {
             self.answer_install(leader, round, last_included, outcome);

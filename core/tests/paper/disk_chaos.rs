@@ -233,7 +233,7 @@ fn run_all(begin: Begin) {
         let run = std::panic::catch_unwind(|| run(seed, count, begin));
         losses += run.unwrap_or_else(|_| panic!("seed {seed}, {count} servers, {begin:?}"));
     }
-    assert!(2 * losses as u64 > seeds(), "{losses} disks were lost");
+    assert!(4 * losses as u64 > seeds(), "{losses} disks were lost");
 }
 
 fn seeds() -> u64 {

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use actix_raft_core::admin::RequestId;
+use actix_raft_core::config::Lease;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::{Entry, EntryPayload};
-use actix_raft_core::event::Event;
-use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
+use actix_raft_core::event::{Consistency, Event};
+use actix_raft_core::message::{
+    Message, MessageBody, ReadIndexRequest, ReadIndexResponse, TimeoutNowRequest, VoteKind,
+    VoteRequest, VoteResponse,
+};
 use actix_raft_core::random::Random;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{DiskId, GroupId, Index, NodeId, Term, Time};
@@ -244,7 +249,18 @@ fn garbage(random: &mut Random) -> MessageBody {
     };
     let (term, index, round) = (number() % 12, number(), number());
     let position = at(number(), number());
-    match number() % 6 {
+    match number() % 9 {
+        6 => MessageBody::TimeoutNowRequest(TimeoutNowRequest { term: Term(term) }),
+        7 => MessageBody::ReadIndexRequest(ReadIndexRequest {
+            term: Term(term),
+            id: round,
+            consistency: [Consistency::Linearizable, Consistency::Lease][number() as usize % 2],
+        }),
+        8 => MessageBody::ReadIndexResponse(ReadIndexResponse {
+            term: Term(term),
+            id: round,
+            read_index: Some(Index(index)),
+        }),
         0 => matched(term, round, index),
         1 => conflict(term, round, index, position),
         2 => ask(
@@ -280,15 +296,21 @@ fn no_message_stops_a_server_or_changes_what_it_has_committed() {
             config.pre_vote = seed % 2 == 0;
             config.check_quorum = seed % 3 == 0;
             config.recent_entries_bytes = 100;
+            config.lease = (seed % 6 == 0).then_some(Lease { max_clock_drift_percent: 9 });
         });
         let mut committed: Vec<Entry> = Vec::new();
         for _ in 0..100 {
             let message = garbage(&mut random);
             let from = 2 + random.next_u64() % 3;
-            match random.next_u64() % 8 {
+            match random.next_u64() % 10 {
                 0 => cluster.wait(T),
                 1 => cluster.step(1, vec![Event::Timeout]),
                 2 => drop(cluster.propose(1, "x")),
+                3 => drop(cluster.read(1)),
+                4 => {
+                    let (id, to) = (RequestId(random.next_u64()), None);
+                    cluster.step(1, vec![Event::TransferLeadership { id, to }]);
+                }
                 _ => cluster.hear(1, from, message),
             }
             cluster.sent();

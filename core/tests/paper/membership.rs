@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_raft_core::admin::{ChangeAnswer, ChangeError, Changed, Inoperable, MemberChange};
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::EntryPayload;
+use actix_raft_core::event::Event;
 use actix_raft_core::membership::{Address, Membership, MembershipError};
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{Index, NodeId};
@@ -349,7 +350,7 @@ fn a_change_that_was_lost_with_its_leader_can_be_asked_for_again() {
     cluster.sent();
     cluster.isolate(1);
     messages.into_iter().for_each(|message| {
-        cluster.step(2, vec![actix_raft_core::event::Event::Receive(message)]);
+        cluster.step(2, vec![Event::Receive(message)]);
     });
     cluster.run(2 * T);
     assert_eq!(cluster.changed(1, asked), Some(Err(ChangeError::OutcomeUnknown)));

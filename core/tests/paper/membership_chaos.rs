@@ -190,6 +190,11 @@ fn tweak(config: &mut actix_raft_core::config::Config, seed: u64) {
     config.pre_vote = !seed.is_multiple_of(3);
     config.catch_up_timeout = 10 * T;
     config.recent_entries_bytes = 500;
+    if seed.is_multiple_of(2) {
+        config.snapshot_policy.entries = Some(1 + seed % 7);
+        config.entries_kept = seed / 2 % 4;
+        config.snapshot_chunk_bytes = 1000;
+    }
 }
 
 fn run(seed: u64) {

@@ -31,6 +31,8 @@ struct Chaos {
     ids: u64,
     /// The requests without an answer: where, and what was known to be committed anywhere.
     open: BTreeMap<Asked, (u64, u64)>,
+    /// A server whose process stands still, until it is woken with a read.
+    asleep: Option<u64>,
     /// The last entry that any server knew to be committed.
     committed: u64,
     served: usize,
@@ -44,6 +46,7 @@ impl Chaos {
             random: Random::new(seed),
             ids: 0,
             open: BTreeMap::new(),
+            asleep: None,
             committed: 0,
             served: 0,
             handed_over: 0,
@@ -73,6 +76,15 @@ impl Chaos {
         self.ask(at, Asked::Read, |id| Event::Read { id: ReadId(id), consistency });
     }
 
+    /// Also at those that were deposed and don't know it.
+    fn read_at_leaders(&mut self) {
+        for leader in self.cluster.leaders() {
+            if self.asleep != Some(leader) {
+                self.read(leader);
+            }
+        }
+    }
+
     fn transfer(&mut self, at: u64) {
         let to = Some(NodeId(self.any_server())).filter(|to| to.0 != at);
         self.ask(at, Asked::Transfer, |id| Event::TransferLeadership { id: RequestId(id), to });
@@ -81,19 +93,22 @@ impl Chaos {
     /// One thing happens, to one server; the others sleep meanwhile.
     fn act(&mut self) {
         let id = self.any_server();
-        let is_up = self.cluster.server(id).is_up();
-        match self.below(200) {
-            0..=99 => self.deliver(),
+        let is_up = self.cluster.server(id).is_up() && self.asleep != Some(id);
+        match self.below(210) {
+            0..=99 => (0..4).for_each(|_| self.deliver()),
             100..=134 if is_up => {
-                let wait = Duration::from_millis(1 + self.below(5));
+                let wait = Duration::from_millis(1 + self.below(10));
                 self.cluster.wait(wait);
                 self.cluster.step(id, vec![Event::Timeout]);
             }
             135..=149 if is_up => drop(self.cluster.propose(id, "x")),
-            150..=174 if is_up => self.read(id),
+            150..=162 if is_up => self.read(id),
+            163..=174 => self.read_at_leaders(),
             175..=177 => {
                 for leader in self.cluster.leaders() {
-                    self.transfer(leader);
+                    if self.asleep != Some(leader) {
+                        self.transfer(leader);
+                    }
                 }
             }
             178..=179 if is_up => self.transfer(id),
@@ -104,7 +119,7 @@ impl Chaos {
                 self.cluster.crash(id);
                 self.open.retain(|_, (at, _)| *at != id);
             }
-            183..=189 if !is_up => self.cluster.restart(id),
+            183..=189 if !self.cluster.server(id).is_up() => self.restart(id),
             190..=191 if is_up => self.cluster.server(id).prompt.saves = false,
             192..=193 if is_up => self.wake_disk(id),
             194 if is_up => {
@@ -112,15 +127,32 @@ impl Chaos {
                 config.election_priority = 6 + self.below(5) as u8;
                 self.cluster.step(id, vec![Event::Configure(config)]);
             }
-            195..=196 => {
+            195 => {
                 let other = self.any_server();
                 self.cluster.cut(id, other);
             }
-            197 => self.cluster.isolate(id),
-            198..=199 => self.cluster.heal(),
+            196 => {
+                let leader = self.cluster.leaders().last().copied();
+                self.cluster.isolate(leader.unwrap_or(id));
+            }
+            197 => self.cluster.heal(),
+            198..=199 if self.asleep.is_none() => {
+                self.asleep = self.cluster.leaders().last().copied();
+            }
+            200..=209 => {
+                if let Some(id) = self.asleep.take() {
+                    self.read(id);
+                }
+            }
             _ => {}
         }
         self.check();
+    }
+
+    /// With another seed: else it takes answers of before for new ones.
+    fn restart(&mut self, id: u64) {
+        self.cluster.server(id).config.seed = self.random.next_u64();
+        self.cluster.restart(id);
     }
 
     fn wake_disk(&mut self, id: u64) {
@@ -135,6 +167,9 @@ impl Chaos {
         let Some(message) = self.cluster.network.remove(place) else {
             return;
         };
+        if self.asleep == Some(message.to.0) {
+            return self.cluster.network.push_back(message);
+        }
         match self.below(24) {
             0 => {}
             1 => self.cluster.network.push_back(message),
@@ -182,9 +217,10 @@ impl Chaos {
     /// All faults end.
     fn calm(&mut self) {
         self.cluster.heal();
+        self.asleep = None;
         for id in 1..=ALL {
             if !self.cluster.server(id).is_up() {
-                self.cluster.restart(id);
+                self.restart(id);
             }
             self.wake_disk(id);
         }
@@ -213,7 +249,7 @@ fn tweak(config: &mut Config, seed: u64) {
 #[test]
 fn random_reads_and_transfers_under_faults_are_answered_once_and_truly() {
     let (mut served, mut handed_over) = (0, 0);
-    for seed in 0..100 {
+    for seed in 0..60 {
         let run = std::panic::catch_unwind(|| {
             let mut chaos = Chaos::new(seed);
             for _ in 0..4_000 {
@@ -230,5 +266,5 @@ fn random_reads_and_transfers_under_faults_are_answered_once_and_truly() {
         served += counts.0;
         handed_over += counts.1;
     }
-    assert!(served > 5_000 && handed_over > 40, "{served} served, {handed_over} handed over");
+    assert!(served > 3_000 && handed_over > 50, "{served} served, {handed_over} handed over");
 }

@@ -11,6 +11,7 @@ use actix_raft_core::types::{NodeId, Term};
 
 use crate::support::cluster::Cluster;
 use crate::support::disk::Image;
+use crate::support::server::Task;
 use crate::support::words::*;
 
 /// A leader, 1, whose first entry is committed everywhere.
@@ -98,6 +99,56 @@ fn a_slow_target_is_caught_up_first() {
     cluster.settle();
     assert_eq!((cluster.leaders(), cluster.log(2)), (vec![2], vec![1, 1, 2]));
     assert_eq!(transferred(&mut cluster, 1), [(7, Ok(2))]);
+}
+
+/// B 56: one that lacks what is no longer in the log is sent a snapshot first.
+#[test]
+fn a_target_that_needs_a_snapshot_is_sent_one_first() {
+    let mut cluster = Cluster::with(3, |config| {
+        config.snapshot_policy.entries = Some(5);
+        config.entries_kept = 0;
+    });
+    cluster.elect(1);
+    cluster.isolate(2);
+    for _ in 0..20 {
+        cluster.propose(1, "x").unwrap();
+        cluster.settle();
+    }
+    assert!(cluster.status(1).purged.index > cluster.status(2).last_log.index);
+    cluster.heal();
+    transfer(&mut cluster, 1, 7, Some(2));
+    cluster.settle();
+    assert_eq!(transferred(&mut cluster, 1), [], "the leader does not know yet that it is back");
+    cluster.heartbeat(1);
+    cluster.settle();
+    assert_eq!((cluster.leaders(), transferred(&mut cluster, 1)), (vec![2], vec![(7, Ok(2))]));
+    assert_eq!(cluster.commit(2), 22);
+}
+
+/// B 13: its state is about to change.
+#[test]
+fn a_server_that_installs_a_snapshot_stands_on_nobodys_demand() {
+    let mut cluster = Cluster::with(3, |config| {
+        config.snapshot_policy.entries = Some(5);
+        config.entries_kept = 0;
+    });
+    cluster.elect(1);
+    cluster.isolate(2);
+    for _ in 0..20 {
+        cluster.propose(1, "x").unwrap();
+        cluster.settle();
+    }
+    cluster.heal();
+    cluster.server(2).prompt.snapshots = false;
+    cluster.heartbeat(1);
+    cluster.settle();
+    while !cluster.server(2).tasks.iter().any(|task| matches!(task, Task::Install(_))) {
+        let done = cluster.server(2).do_task().expect("it is given pieces to store");
+        cluster.step(2, vec![done]);
+        cluster.settle();
+    }
+    cluster.hear(2, 1, timeout_now(1));
+    assert_eq!((cluster.role(2), cluster.term(2)), (RoleName::Follower, 1));
 }
 
 /// B 56: so that they are not lost.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use actix_raft_core::admin::{ChangeAnswer, ChangeError, Changed, MemberChange, RequestId};
+use actix_raft_core::admin::{
+    ChangeAnswer, ChangeError, Changed, MemberChange, PurgeError, RequestId, SnapshotError,
+};
 use actix_raft_core::config::Config;
 use actix_raft_core::effect::{Effect, ProposeError};
 use actix_raft_core::event::{Consistency, Event, ProposalId, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody};
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{GroupId, Index, NodeId, Time};
+use actix_raft_core::types::{GroupId, Index, LogPosition, NodeId, Time};
 
 use crate::support::disk::{Disk, Image};
 use crate::support::server::Server;
@@ -303,6 +305,55 @@ impl Cluster {
         let refused =
             |effect: &Effect| matches!(effect, Effect::ReadRefused { id: this, .. } if *this == id);
         self.server(at).said.iter().any(refused)
+    }
+
+    /// An operator asks for a snapshot.
+    pub fn trigger_snapshot(&mut self, at: u64) -> RequestId {
+        self.ids += 1;
+        let id = RequestId(self.ids);
+        self.step(at, vec![Event::TriggerSnapshot { id }]);
+        id
+    }
+
+    /// What became of it, if it was answered.
+    pub fn snapshot_taken(
+        &mut self,
+        at: u64,
+        id: RequestId,
+    ) -> Option<Result<LogPosition, SnapshotError>> {
+        let mut answers = self.server(at).said.iter().filter_map(|effect| match effect {
+            Effect::SnapshotTaken { id: this, result } if *this == id => Some(*result),
+            _ => None,
+        });
+        let answer = answers.next();
+        assert!(answers.next().is_none(), "a request is answered once");
+        answer
+    }
+
+    /// An operator wants entries gone.
+    pub fn purge(&mut self, at: u64, until: Option<u64>) -> RequestId {
+        self.ids += 1;
+        let (id, until) = (RequestId(self.ids), until.map(Index));
+        self.step(at, vec![Event::PurgeLog { id, until }]);
+        id
+    }
+
+    pub fn purged(&mut self, at: u64, id: RequestId) -> Option<Result<LogPosition, PurgeError>> {
+        let mut answers = self.server(at).said.iter().filter_map(|effect| match effect {
+            Effect::LogPurged { id: this, result } if *this == id => Some(*result),
+            _ => None,
+        });
+        let answer = answers.next();
+        assert!(answers.next().is_none(), "a request is answered once");
+        answer
+    }
+
+    /// Proposes so many commands, one after the other, and lets them be committed and applied.
+    pub fn write(&mut self, leader: u64, count: usize) {
+        for n in 0..count {
+            self.propose(leader, &format!("{n}")).expect("it leads");
+            self.settle();
+        }
     }
 
     /// Asks for a change of the members, to be answered when the final configuration is committed.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
+use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
 use actix_raft_core::stored::{Base, Save, SaveId, StoredState};
 use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term};
+
+use crate::support::files::{File, Partial, checksum};
 
 /// The content of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +17,12 @@ pub struct Image {
     pub disk: DiskId,
     pub hard_state: HardState,
     pub base: Base,
+    /// The log, from the entry after the base on.
     pub entries: Vec<Entry>,
+    /// The latest snapshot.
+    pub file: Option<File>,
+    /// What a leader sent of one.
+    pub partial: Option<Partial>,
 }
 
 impl Image {
@@ -35,6 +43,7 @@ impl Image {
             hard_state: HardState { current_term: Term(current_term), ..HardState::default() },
             entries: (1..).zip(terms).map(entry).collect(),
             base: Base { membership: Some((Index::ZERO, membership)), ..Base::default() },
+            ..Image::default()
         }
     }
 
@@ -65,15 +74,15 @@ impl Image {
 
     pub fn write(&mut self, save: &Save) {
         self.hard_state = save.hard_state.unwrap_or(self.hard_state);
-        self.base = save.base.clone().unwrap_or_else(|| self.base.clone());
+        save.base.iter().for_each(|base| self.begin_after(base.clone()));
         for run in &save.entries {
             let first = run.first().expect("no run is empty").index;
             assert!(
-                first > Index::ZERO && first <= self.last().index.next(),
+                first > self.base.last_included.index && first <= self.last().index.next(),
                 "a run from {first} on leaves a gap in a log that ends at {}",
                 self.last()
             );
-            self.entries.truncate(first.prev().0 as usize);
+            self.entries.truncate(self.place(first).expect("after the base"));
             for entry in run.iter() {
                 assert_eq!(entry.index, self.last().index.next(), "runs are contiguous");
                 self.entries.push(entry.clone());
@@ -81,12 +90,32 @@ impl Image {
         }
     }
 
+    /// Entries up to the base are gone from the log; if it does not have the base's own, all are.
+    fn begin_after(&mut self, base: Base) {
+        let at = base.last_included;
+        assert!(at.index >= self.base.last_included.index, "the base moves on");
+        let has_last =
+            self.entry(at.index).map(Entry::position) == Some(at) || at == self.base.last_included;
+        self.entries.retain(|entry| has_last && entry.index > at.index);
+        self.base = base;
+    }
+
+    /// Where the entry is in `entries`.
+    fn place(&self, index: Index) -> Option<usize> {
+        index.0.checked_sub(self.base.last_included.index.0 + 1).map(|place| place as usize)
+    }
+
     pub fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(index.0.checked_sub(1)? as usize)
+        self.entries.get(self.place(index)?)
     }
 
     pub fn last(&self) -> LogPosition {
-        self.entries.last().map_or(LogPosition::ZERO, Entry::position)
+        self.entries.last().map_or(self.base.last_included, Entry::position)
+    }
+
+    /// What the latest snapshot includes.
+    pub fn included(&self) -> LogPosition {
+        self.file.as_ref().map_or(LogPosition::ZERO, |file| file.snapshot.last_included())
     }
 
     pub fn terms(&self) -> Vec<u64> {
@@ -99,13 +128,16 @@ impl Image {
         let mut stored = StoredState { hard_state, disk, ..StoredState::default() };
         stored.note_base(self.base.clone());
         self.entries.iter().for_each(|entry| stored.note_entry(entry));
-        StoredState { last_applied, ..stored }
+        // One that is damaged is not served.
+        let whole = self.file.as_ref().filter(|file| file.is_whole());
+        StoredState { last_applied, snapshot: whole.map(|file| file.snapshot.clone()), ..stored }
     }
 
     /// What is left of these entries: a new leader may have cut them since they were asked for.
     pub fn read(&self, first: Index, last: Index, max_bytes: usize) -> Arc<[Entry]> {
         let last = last.min(self.last().index);
-        let wanted = self.entries.get(first.prev().0 as usize..last.0 as usize).unwrap_or(&[]);
+        let range = self.place(first).zip(self.place(last.next()));
+        let wanted = range.and_then(|(first, end)| self.entries.get(first..end)).unwrap_or(&[]);
         let mut bytes = 0;
         let fits = |entry: &&Entry| {
             let before = bytes;
@@ -153,6 +185,41 @@ impl Disk {
     /// Makes all saves durable and names the last.
     pub fn complete_all(&mut self) -> Option<SaveId> {
         std::iter::from_fn(|| self.complete_one()).last()
+    }
+
+    /// Snapshots have a file of their own, which is durable as soon as it is there.
+    pub fn put_file(&mut self, file: File) {
+        self.live.file = Some(file.clone());
+        self.durable.file = Some(file);
+    }
+
+    /// Stores a piece, if it begins where the pieces so far end. Returns how many bytes there are.
+    pub fn store_chunk(&mut self, snapshot: &Snapshot, chunk: &SnapshotChunk) -> u64 {
+        let is_same = |partial: &&mut Partial| partial.snapshot == *snapshot;
+        let mut bytes = match self.durable.partial.as_mut().filter(is_same) {
+            Some(partial) => std::mem::take(&mut partial.bytes),
+            None => Vec::new(),
+        };
+        if chunk.offset == bytes.len() as u64
+            && (chunk.data.is_empty() || checksum(&chunk.data) == chunk.checksum)
+        {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        let received = bytes.len() as u64;
+        self.durable.partial = Some(Partial { snapshot: snapshot.clone(), bytes });
+        self.live.partial = self.durable.partial.clone();
+        received
+    }
+
+    /// Puts the received snapshot in the latest one's place, unless it is damaged.
+    pub fn install(&mut self, snapshot: &Snapshot) -> bool {
+        let partial = self.durable.partial.take();
+        self.live.partial = None;
+        let file = partial.map(|Partial { snapshot, bytes }| File { snapshot, bytes });
+        let whole = file.filter(|file| file.snapshot == *snapshot && file.is_whole());
+        let is_whole = whole.is_some();
+        whole.into_iter().for_each(|file| self.put_file(file));
+        is_whole
     }
 
     /// The power fails.

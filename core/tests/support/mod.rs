@@ -11,5 +11,6 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod files;
 pub mod server;
 pub mod words;

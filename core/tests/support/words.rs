@@ -7,10 +7,16 @@ use actix_raft_core::admin::MemberChange;
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, MessageBody, VoteKind, VoteRefusal,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, InstallOutcome,
+    InstallSnapshotRequest, MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
 };
+use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
+use actix_raft_core::stored::Base;
 use actix_raft_core::types::{DiskId, Index, LogPosition, NodeId, Term};
+use bytes::Bytes;
+
+use crate::support::disk::Image;
+use crate::support::files::File;
 
 /// The shortest election timeout of all tests.
 pub const T: Duration = Duration::from_millis(100);
@@ -220,4 +226,54 @@ pub fn vote_response_of(body: &MessageBody) -> Option<VoteResponse> {
         MessageBody::VoteResponse(response) => Some(*response),
         _ => None,
     }
+}
+
+/// A piece of a snapshot, from a leader.
+pub fn piece(term: u64, file: &File, offset: u64, max_bytes: usize) -> MessageBody {
+    let chunk = file.chunk(offset, max_bytes).expect("the file is whole");
+    install(term, file.snapshot.clone(), chunk)
+}
+
+/// A leader asks how much of a snapshot there is already.
+pub fn how_much(term: u64, snapshot: &Snapshot) -> MessageBody {
+    let chunk = SnapshotChunk { offset: 0, data: Bytes::new(), checksum: 0, done: false };
+    install(term, snapshot.clone(), chunk)
+}
+
+pub fn install(term: u64, snapshot: Snapshot, chunk: SnapshotChunk) -> MessageBody {
+    let request = InstallSnapshotRequest { term: Term(term), round: 1, snapshot, chunk };
+    MessageBody::InstallSnapshotRequest(request)
+}
+
+pub fn is_install(body: &MessageBody) -> bool {
+    install_of(body).is_some()
+}
+
+/// The InstallSnapshot request, if it is one.
+pub fn install_of(body: &MessageBody) -> Option<&InstallSnapshotRequest> {
+    match body {
+        MessageBody::InstallSnapshotRequest(request) => Some(request),
+        _ => None,
+    }
+}
+
+/// What a follower says about a snapshot.
+pub fn outcome_of(body: &MessageBody) -> Option<InstallOutcome> {
+    match body {
+        MessageBody::InstallSnapshotResponse(response) => Some(response.outcome),
+        _ => None,
+    }
+}
+
+pub fn received(offset: u64) -> Option<InstallOutcome> {
+    Some(InstallOutcome::Received { offset })
+}
+
+/// A snapshot of a state machine that applied commands of these terms, in a cluster of these
+/// members, which began with them.
+pub fn snapshot_of(members: &Membership, terms: &[u64]) -> File {
+    let applied = Image::of(members, 0, terms).entries;
+    let last_included = applied.last().map_or(LogPosition::ZERO, Entry::position);
+    let membership = Some((Index(1), Arc::new(members.clone())));
+    File::of(Base { last_included, membership }, &applied)
 }

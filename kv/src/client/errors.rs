@@ -18,6 +18,8 @@ pub(crate) enum WriteError {
     Unavailable(Unavailable),
     /// It was sent to this server, and may have been done or not.
     OutcomeUnknown { endpoint: Endpoint, reason: String },
+    /// It was sent again and again, in a session, until there was no time left.
+    UnknownAfterRetries(Unavailable),
 }
 
 /// Why a read has no result.
@@ -54,6 +56,9 @@ impl fmt::Display for WriteError {
             WriteError::Refused(refusal) => refusal.fmt(f),
             WriteError::Unavailable(unavailable) => {
                 write!(f, "{unavailable}; nothing was changed")
+            }
+            WriteError::UnknownAfterRetries(unavailable) => {
+                write!(f, "outcome unknown, the write may be done or not: {unavailable}")
             }
             WriteError::OutcomeUnknown { endpoint, reason } => {
                 write!(f, "outcome unknown, the write may be done or not: {endpoint}: {reason}")

@@ -22,6 +22,15 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<&'a [u8]>,
     pub(super) condition: Condition,
     pub(super) consistency: Consistency,
+    /// A write that is done once, however often it is sent (diss. §6.3).
+    pub(super) session: Option<SessionWrite>,
+}
+
+/// Which write of which session.
+#[derive(Clone, Copy)]
+pub(super) struct SessionWrite {
+    pub(super) session: u64,
+    pub(super) serial: u64,
 }
 
 /// What became of it.
@@ -45,6 +54,12 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// The body of an answer to a request for a session.
+#[derive(Deserialize)]
+struct SessionBody {
+    session: u64,
+}
+
 /// The body of an answer that is an error.
 #[derive(Deserialize)]
 struct ErrorBody {
@@ -55,11 +70,18 @@ struct ErrorBody {
 impl Request<'_> {
     pub(super) fn new(method: Method, key: &str) -> Self {
         let (condition, consistency) = (Condition::None, Consistency::Linearizable);
-        Request { method, key: key.to_string(), body: None, condition, consistency }
+        let (body, session) = (None, None);
+        Request { method, key: key.to_string(), body, condition, consistency, session }
     }
 }
 
 impl Answer {
+    /// The session that was opened, if the answer is to that.
+    pub(super) fn session(&self) -> Option<u64> {
+        let opened: SessionBody = serde_json::from_slice(&self.body).ok()?;
+        (self.status == 200).then_some(opened.session)
+    }
+
     /// The error code, if it is an error of our API's.
     pub(super) fn code(&self) -> Option<String> {
         self.error().map(|error| error.error)
@@ -98,6 +120,7 @@ pub(super) fn exchange(
 ) -> Exchange {
     let query = match request.consistency {
         Consistency::Linearizable => "",
+        Consistency::Lease => "?consistency=lease",
         Consistency::Local => "?consistency=local",
     };
     let url = endpoint.key_url(&request.key) + query;
@@ -109,12 +132,32 @@ pub(super) fn exchange(
         }
         Condition::Absent => builder = builder.header("if-none-match", "*"),
     }
+    if let Some(SessionWrite { session, serial }) = request.session {
+        builder = builder.header("raft-session", session.to_string());
+        builder = builder.header("raft-serial", serial.to_string());
+    }
     let sent = match request.body {
         Some(body) => builder.body(body).map(|request| send(agent, request, time)),
         None => builder.body(()).map(|request| send(agent, request, time)),
     };
     match sent {
         Ok(sent) => received(sent, request.method == Method::GET),
+        Err(error) => Exchange::NotSent { reason: error.to_string() },
+    }
+}
+
+/// Sends JSON to a path.
+pub(super) fn post(
+    agent: &Agent,
+    endpoint: &Endpoint,
+    path: &str,
+    body: &serde_json::Value,
+    time: Duration,
+) -> Exchange {
+    let builder = http::Request::post(endpoint.url(path));
+    let builder = builder.header("content-type", "application/json");
+    match builder.body(body.to_string()) {
+        Ok(request) => received(send(agent, request, time), true),
         Err(error) => Exchange::NotSent { reason: error.to_string() },
     }
 }
@@ -164,6 +207,13 @@ fn received(sent: Result<Response<Body>, ureq::Error>, is_read: bool) -> Exchang
         }
         Err(error) => Exchange::NoAnswer { reason: format!("the answer broke off: {error}") },
     }
+}
+
+/// What an answer that is no success says.
+pub(super) fn failure(response: &mut Response<Body>) -> String {
+    let status = response.status().as_u16();
+    let body = read_body(response).unwrap_or_default();
+    Answer { status, version: None, body }.reason()
 }
 
 fn read_body(response: &mut Response<Body>) -> io::Result<Vec<u8>> {

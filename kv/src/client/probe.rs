@@ -54,7 +54,12 @@ impl Probe {
 
     /// All that the server says; an error says why there is no answer.
     pub(crate) fn status(&self, endpoint: &Endpoint) -> Result<Value, String> {
-        let answer = ask(&self.agent, endpoint, "/v1/status", self.timeout)?;
+        self.get(endpoint, "/v1/status")
+    }
+
+    /// What the server says at this path.
+    pub(crate) fn get(&self, endpoint: &Endpoint, path: &str) -> Result<Value, String> {
+        let answer = ask(&self.agent, endpoint, path, self.timeout)?;
         match answer.status {
             200 => serde_json::from_slice(&answer.body)
                 .map_err(|error| format!("not an answer of raft-kv: {error}")),

@@ -51,6 +51,21 @@ fn a_write_whose_outcome_is_unknown_is_never_sent_again() {
 }
 
 #[test]
+fn a_write_in_a_session_is_sent_again_whatever_happened() {
+    let session = || Reply::json(200, r#"{"session":5}"#);
+    let fake = Fake::start([
+        Reply::HangUp,
+        session(),
+        Reply::HangUp,
+        Reply::error(504, "outcome_unknown"),
+        Reply::versioned(200, 7, "{}"),
+    ]);
+    let written = client(&[fake.endpoint()]).put_once("k", b"v", Condition::None).unwrap();
+    assert_eq!(written, Some(7));
+    assert_eq!(fake.requests()[2..], ["PUT /v1/kv/k v"; 3]);
+}
+
+#[test]
 fn a_delete_whose_outcome_is_unknown_is_never_sent_again() {
     let first = Fake::start([Reply::HangUp]);
     let second = Fake::start([Reply::json(204, "")]);

@@ -1,5 +1,7 @@
 //! What one endpoint's answer means: it settles the request, or the next endpoint may try.
 
+use std::cell::Cell;
+
 use super::Found;
 use super::endpoint::Endpoint;
 use super::errors::{ReadError, Refusal, WriteError};
@@ -38,6 +40,23 @@ pub(super) fn write_verdict(
         (300..=499, _) => Err(WriteError::Refused(refusal(endpoint, &answer))),
         _ => Err(unknown(answer.reason())),
     })
+}
+
+/// Of a write in a session, which may be sent again whatever happened. What it leaves unknown is noted
+/// in `perhaps_done`.
+pub(super) fn session_verdict(
+    exchange: Exchange,
+    endpoint: &Endpoint,
+    key: &str,
+    perhaps_done: &Cell<bool>,
+) -> Verdict<Result<Option<u64>, WriteError>> {
+    match write_verdict(exchange, endpoint, key) {
+        Verdict::Settled(Err(WriteError::OutcomeUnknown { reason, .. })) => {
+            perhaps_done.set(true);
+            Verdict::TryNext { reason, has_answered: false }
+        }
+        verdict => verdict,
+    }
 }
 
 /// Of a read, which may be asked again whatever happened.

@@ -19,6 +19,10 @@ pub(crate) struct GetArgs {
     /// possibly stale
     #[arg(long)]
     local: bool,
+    /// Let the leader answer by its clock, without asking a majority, if the servers' settings allow
+    /// that
+    #[arg(long, conflicts_with = "local")]
+    lease: bool,
     /// Also print the key's version, for --if-version, to standard error
     #[arg(long)]
     print_version: bool,
@@ -28,7 +32,11 @@ pub(crate) struct GetArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &GetArgs) -> anyhow::Result<()> {
-    let consistency = if args.local { Consistency::Local } else { Consistency::Linearizable };
+    let consistency = match (args.local, args.lease) {
+        (true, _) => Consistency::Local,
+        (false, true) => Consistency::Lease,
+        (false, false) => Consistency::Linearizable,
+    };
     let found = args.client.client().get(&args.key, consistency)?;
     if let (true, Some(version)) = (args.print_version, found.version) {
         eprintln!("version {version}");

@@ -33,6 +33,9 @@ pub(crate) struct PutArgs {
     /// Only if there is no such key
     #[arg(long)]
     if_absent: bool,
+    /// Send it again where the outcome is unknown: it is done once all the same
+    #[arg(long)]
+    retry: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -45,7 +48,11 @@ pub(crate) fn run(args: &PutArgs) -> anyhow::Result<()> {
         (None, true) => Condition::Absent,
         (None, false) => Condition::None,
     };
-    let version = args.client.client().put(&args.key, &value, condition)?;
+    let mut client = args.client.client();
+    let version = match args.retry {
+        true => client.put_once(&args.key, &value, condition)?,
+        false => client.put(&args.key, &value, condition)?,
+    };
     match version {
         Some(version) => Ok(print(format!("version {version}\n").as_bytes())?),
         // Done, which is what matters.

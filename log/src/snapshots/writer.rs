@@ -37,8 +37,8 @@ pub struct SnapshotWriter {
     bytes: u64,
     /// Where a block is compressed; `None` if it is not.
     compressed: Option<Vec<u8>>,
-    /// Whether a write or sync has failed, so that what the file holds is not known.
-    has_failed: bool,
+    /// How a write or sync has failed, so that what the file holds is not known.
+    has_failed: Option<io::ErrorKind>,
 }
 
 impl SnapshotWriter {
@@ -63,7 +63,7 @@ impl SnapshotWriter {
             count: 0,
             bytes: 0,
             compressed: compress.then(|| vec![0; most]),
-            has_failed: false,
+            has_failed: None,
         };
         let (bytes, limit) = (header.len() - HEAD_BYTES, MAX_BODY_BYTES);
         if bytes > limit {
@@ -127,21 +127,19 @@ impl SnapshotWriter {
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.has_failed {
-            return Err(io::Error::other("an earlier write to it has failed"));
+        if let Some(kind) = self.has_failed {
+            return Err(io::Error::new(kind, "an earlier write to it has failed"));
         }
-        self.has_failed = true;
-        self.file.write_at(bytes, self.offset)?;
-        self.has_failed = false;
+        let written = self.file.write_at(bytes, self.offset);
+        written.inspect_err(|error| self.has_failed = Some(error.kind()))?;
         self.checksums.update(bytes);
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.has_failed = true;
-        self.file.sync()?;
-        self.has_failed = false;
+        let synced = self.file.sync();
+        synced.inspect_err(|error| self.has_failed = Some(error.kind()))?;
         self.synced = self.offset;
         Ok(())
     }

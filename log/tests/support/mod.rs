@@ -7,14 +7,29 @@ use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
+use actix_raft_core::random::Random;
 use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
 use actix_raft_core::stored::{Base, Save, StoredState};
 use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term};
-use actix_raft_log::crash::CrashDisk;
+use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::error::{Identity, OpenError, SnapshotError};
 use actix_raft_log::snapshots::SnapshotStore;
 use actix_raft_log::wal::{LogOptions, Wal};
 use bytes::Bytes;
+
+/// What a power failure may leave.
+pub const SURVIVALS: [Survives; 10] = [
+    Survives::Nothing,
+    Survives::Everything,
+    Survives::FirstHalf,
+    Survives::SecondHalf,
+    Survives::Some(1),
+    Survives::Some(2),
+    Survives::Some(3),
+    Survives::Some(4),
+    Survives::Some(5),
+    Survives::Some(6),
+];
 
 /// The disk.
 pub const DISK: DiskId = DiskId(0x5eed);
@@ -213,8 +228,9 @@ pub fn content(position: LogPosition) -> Vec<u8> {
     let LogPosition { term, index } = position;
     let length = if index.0 % 50 == 0 { 140_000 } else { 700 };
     // Half of it can be compressed.
-    let byte = |n: u64| if n % 128 < 64 { 7 } else { (n * n * (index.0 + term.0)) as u8 };
-    (0..length + index.0).map(byte).collect()
+    let mut random = Random::new(index.0 << 8 ^ term.0);
+    let mut byte = |n: u64| if n % 128 < 64 { 7 } else { random.next_u64() as u8 };
+    (0..length + index.0).map(&mut byte).collect()
 }
 
 /// Builds a snapshot of what the state machine holds there.
@@ -251,7 +267,7 @@ pub fn leaders(base: &Base) -> (Snapshot, Vec<u8>) {
 
 /// A piece as it is sent.
 pub fn chunk(offset: u64, data: &[u8], snapshot: &Snapshot) -> SnapshotChunk {
-    let done = offset + data.len() as u64 == snapshot.size;
+    let done = offset.saturating_add(data.len() as u64) == snapshot.size;
     let checksum = crc32fast::hash(data);
     SnapshotChunk { offset, data: Bytes::copy_from_slice(data), checksum, done }
 }

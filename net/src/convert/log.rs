@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::{Address, Membership};
-use actix_raft_core::types::{Index, NodeId, Term};
+use actix_raft_core::types::{DiskId, Index, NodeId, Term};
 
 use crate::convert::DecodeError;
 use crate::wire::log as wire;
@@ -45,6 +45,7 @@ pub(super) fn membership_to_wire(membership: &Membership) -> wire::Membership {
         voters_outgoing: outgoing.map(|set| wire::Voters { ids: ids_to_wire(set) }),
         members: members_to_wire(membership.members()),
         goal: membership.goal().map(goal),
+        founders: membership.founders().iter().map(founder_to_wire).collect(),
     }
 }
 
@@ -58,12 +59,24 @@ pub(super) fn membership_from_wire(
     let outgoing =
         membership.voters_outgoing.map(|set| ids_from_wire(index, set.ids)).transpose()?;
     let members = members_from_wire(index, membership.members)?;
+    let mut founders = BTreeMap::new();
+    for wire::Founder { id, disk } in membership.founders {
+        let id = NodeId(id);
+        if founders.insert(id, DiskId(disk)).is_some() {
+            return Err(DecodeError::Twice { index, id });
+        }
+    }
     let membership_now = Membership::joint(voters, outgoing, members).map_err(bad)?;
+    let membership_now = membership_now.founded_on(founders);
     let Some(goal) = membership.goal else { return Ok(membership_now) };
     let voters = ids_from_wire(index, goal.voters)?;
     let members = members_from_wire(index, goal.members)?;
     let goal = Membership::new(voters, members).map_err(bad)?;
     membership_now.on_the_way_to(Arc::new(goal)).map_err(bad)
+}
+
+fn founder_to_wire((id, disk): (&NodeId, &DiskId)) -> wire::Founder {
+    wire::Founder { id: id.0, disk: disk.0 }
 }
 
 fn ids_to_wire(ids: &BTreeSet<NodeId>) -> Vec<u64> {

@@ -8,7 +8,8 @@ use actix_raft_core::stored::Base;
 use actix_raft_core::types::{Index, LogPosition, Term};
 
 use crate::convert::log::{membership_from_wire, membership_to_wire};
-use crate::convert::{DecodeError, Misfit, disk_from_wire, disk_to_wire, position, some_term};
+use crate::convert::values::{disk_from_wire, disk_to_wire};
+use crate::convert::{DecodeError, Misfit, position, some_term};
 use crate::wire::{log, rpc};
 
 const REQUEST: &str = "InstallSnapshotRequest";
@@ -95,20 +96,18 @@ fn snapshot_to_wire(snapshot: &Snapshot) -> log::Snapshot {
 fn snapshot_from_wire(snapshot: log::Snapshot) -> Result<Snapshot, DecodeError> {
     let (term, index) = (snapshot.last_included_term, snapshot.last_included_index);
     let last_included = last_included(REQUEST, term, index)?;
-    let membership = match snapshot.configuration {
-        Some(log::Configuration { index, membership }) => {
-            let (message, part) = ("Configuration", "membership");
-            let membership = membership.ok_or(DecodeError::Missing { message, part })?;
-            let index = Index(index);
-            if index > last_included.index {
-                let but = Misfit::Configuration(index);
-                return Err(DecodeError::BadSnapshot { last_included, but });
-            }
-            Some((index, Arc::new(membership_from_wire(index, membership)?)))
-        }
-        None => None,
-    };
-    let base = Base { last_included, membership };
+    let missing = |message, part| DecodeError::Missing { message, part };
+    let configuration =
+        snapshot.configuration.ok_or_else(|| missing("Snapshot", "configuration"))?;
+    let log::Configuration { index, membership } = configuration;
+    let membership = membership.ok_or_else(|| missing("Configuration", "membership"))?;
+    let index = Index(index);
+    if index > last_included.index {
+        let but = Misfit::Configuration(index);
+        return Err(DecodeError::BadSnapshot { last_included, but });
+    }
+    let membership = Arc::new(membership_from_wire(index, membership)?);
+    let base = Base { last_included, membership: Some((index, membership)) };
     Ok(Snapshot { base, size: snapshot.size, checksum: snapshot.checksum })
 }
 

@@ -50,6 +50,20 @@ pub struct Membership {
     /// What the change under way will end with; absent if there is none.
     #[prost(message, optional, tag = "4")]
     pub goal: Option<Goal>,
+    /// The servers that formed the cluster, in its first configuration; ascending.
+    #[prost(message, repeated, tag = "5")]
+    pub founders: Vec<Founder>,
+}
+
+/// A server that formed the cluster.
+#[derive(Clone, Copy, PartialEq, ProstMessage)]
+pub struct Founder {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its disk.
+    #[prost(fixed64, tag = "2")]
+    pub disk: u64,
 }
 
 /// The members with which a change will end.
@@ -94,7 +108,7 @@ pub struct Snapshot {
     /// The index of it, not 0.
     #[prost(uint64, tag = "2")]
     pub last_included_index: u64,
-    /// The configuration there; absent if there is none.
+    /// The configuration there.
     #[prost(message, optional, tag = "3")]
     pub configuration: Option<Configuration>,
     /// Its length in bytes.

@@ -45,6 +45,12 @@ pub struct AppendEntriesResponse {
     /// The follower's disk; absent if its storage doesn't tell.
     #[prost(fixed64, optional, tag = "5")]
     pub disk: Option<u64>,
+    /// Whether the follower's disk is new, and not vouched for.
+    #[prost(bool, tag = "6")]
+    pub untrusted: bool,
+    /// Whether the follower's disk is short of room.
+    #[prost(bool, tag = "7")]
+    pub disk_is_full: bool,
 }
 
 /// What a follower found.
@@ -98,6 +104,9 @@ pub struct VoteRequest {
     /// The asker's count of ballots.
     #[prost(uint64, tag = "5")]
     pub round: u64,
+    /// The voter's disk, if the cluster was formed with it.
+    #[prost(fixed64, optional, tag = "6")]
+    pub disk: Option<u64>,
 }
 
 /// A voter's answer to [`VoteRequest`].
@@ -118,6 +127,9 @@ pub struct VoteResponse {
     /// Why not, for people; a reason this version doesn't know reads as none.
     #[prost(enumeration = "VoteRefusal", optional, tag = "5")]
     pub refusal: Option<i32>,
+    /// The voter's disk; absent if its storage doesn't tell.
+    #[prost(fixed64, optional, tag = "6")]
+    pub disk: Option<u64>,
 }
 
 /// What a candidate asks for.
@@ -232,9 +244,21 @@ pub struct ReadIndexRequest {
     /// Named again in the answer.
     #[prost(uint64, tag = "2")]
     pub id: u64,
-    /// Whether the leader may answer from its lease.
-    #[prost(bool, tag = "3")]
-    pub lease: bool,
+    /// What the answer may rely on.
+    #[prost(enumeration = "Consistency", tag = "3")]
+    pub consistency: i32,
+}
+
+/// What a linearizable read may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Consistency {
+    /// Never sent; invalid.
+    Unspecified = 0,
+    /// A majority's answers.
+    Linearizable = 1,
+    /// The clocks.
+    Lease = 2,
 }
 
 /// The answer to [`ReadIndexRequest`].

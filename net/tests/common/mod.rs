@@ -134,7 +134,8 @@ pub fn message(from: u64, to: u64, body: MessageBody) -> Message {
 /// A small message that can be told from others by its round.
 pub fn numbered(from: u64, to: u64, round: u64) -> Message {
     let last_log = LogPosition::new(2, 5);
-    let vote = VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round };
+    let vote =
+        VoteRequest { term: Term(3), last_log, kind: VoteKind::Vote, round, disk: DiskId::UNKNOWN };
     message(from, to, MessageBody::VoteRequest(vote))
 }
 
@@ -174,7 +175,10 @@ pub fn carrying(from: u64, to: u64, round: u64, bytes: usize) -> Message {
 pub fn piece(from: u64, to: u64, round: u64, bytes: usize) -> Message {
     let last_included = LogPosition::new(2, 6);
     let size = bytes as u64 + 1000;
-    let snapshot = Snapshot { base: Base { last_included, membership: None }, size, checksum: 9 };
+    let members = [(NodeId(1), Address::default())];
+    let membership = Membership::new([NodeId(1)], members).unwrap();
+    let base = Base { last_included, membership: Some((Index(1), Arc::new(membership))) };
+    let snapshot = Snapshot { base, size, checksum: 9 };
     let data = Bytes::from(vec![b'x'; bytes]);
     let chunk = SnapshotChunk { offset: 1000, data, checksum: 7, done: true };
     let request = InstallSnapshotRequest { term: Term(3), round, snapshot, chunk };
@@ -207,7 +211,14 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
     let hint = LogPosition::new(1, 3);
     let conflict = AppendOutcome::Conflict { prev_log_index: Index(4), hint };
     let response = |disk, outcome| {
-        let response = AppendEntriesResponse { term: Term(3), round: 300, disk, outcome };
+        let response = AppendEntriesResponse {
+            term: Term(3),
+            round: 300,
+            disk,
+            trusted: true,
+            disk_is_full: false,
+            outcome,
+        };
         MessageBody::AppendEntriesResponse(response)
     };
     let vote = |refusal: Option<VoteRefusal>| {
@@ -217,6 +228,7 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
             round: 9,
             vote_granted: refusal.is_none(),
             refusal,
+            disk: DiskId::UNKNOWN,
         })
     };
     let last_included = LogPosition::new(2, 6);
@@ -233,7 +245,9 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
         let response = InstallSnapshotResponse { term, round: 300, disk, last_included, outcome };
         MessageBody::InstallSnapshotResponse(response)
     };
-    let read = ReadIndexRequest { term: Term(3), id: 300, consistency: Consistency::Lease };
+    let read = |consistency| {
+        MessageBody::ReadIndexRequest(ReadIndexRequest { term: Term(3), id: 300, consistency })
+    };
     let answered = |read_index| {
         MessageBody::ReadIndexResponse(ReadIndexResponse { term: Term(3), id: 300, read_index })
     };
@@ -249,7 +263,8 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
         ("received", message(2, 1, installed(InstallOutcome::Received { offset: 300 }))),
         ("installed", message(2, 1, installed(InstallOutcome::Installed))),
         ("timeout now", message(1, 2, MessageBody::TimeoutNowRequest(timeout_now))),
-        ("read index", message(1, 2, MessageBody::ReadIndexRequest(read))),
+        ("read", message(1, 2, read(Consistency::Linearizable))),
+        ("read by lease", message(1, 2, read(Consistency::Lease))),
         ("read at", message(2, 1, answered(Some(Index(0))))),
         ("read nowhere", message(2, 1, answered(None))),
     ]

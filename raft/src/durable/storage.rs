@@ -29,7 +29,7 @@ use crate::storage::{
 /// actor on the arbiter of its node.
 pub struct DurableStorage<M: StateMachine> {
     stored: StoredState,
-    log: Arc<Log>,
+    pub(super) log: Arc<Log>,
     apply: Thread<State<M>>,
     pieces: Thread<SnapshotStore>,
     pub(super) space: Space,
@@ -66,9 +66,7 @@ impl<M: StateMachine> DurableStorage<M> {
     ) -> Result<DurableStorage<M>, OpenError> {
         let identity = Identity { cluster_id: cluster_id.to_string(), node_id: id };
         let disk = Arc::new(RealDisk::open(directory.as_ref())?);
-        let storage = DurableStorage::open_on(disk, LogOptions::new(identity), state_machine)?;
-        let space = Space::new(Some(directory.as_ref().to_path_buf()));
-        Ok(DurableStorage { space, ..storage })
+        DurableStorage::open_on(disk, LogOptions::new(identity), state_machine)
     }
 
     /// Opens the log on any disk, such as one that fails when a test tells it to
@@ -88,16 +86,7 @@ impl<M: StateMachine> DurableStorage<M> {
         let state = State::restore(state_machine, snapshots.clone()).map_err(OpenError::Restore)?;
         let apply = Thread::start("raft-apply", state).map_err(OpenError::Thread)?;
         let pieces = Thread::start("raft-pieces", snapshots).map_err(OpenError::Thread)?;
-        Ok(DurableStorage { stored, log: Arc::new(log), apply, pieces, space: Space::new(None) })
-    }
-
-    /// With less room than this on its disk the node does not let its log grow, and hands leadership
-    /// over to one that has room; 0 to look never. 256 MiB if not set. Only a storage that was
-    /// opened in a directory, on Unix, looks at its disk.
-    #[must_use]
-    pub fn with_min_free_bytes(mut self, bytes: u64) -> DurableStorage<M> {
-        self.space.min_free_bytes = bytes;
-        self
+        Ok(DurableStorage { stored, log: Arc::new(log), apply, pieces, space: Space::default() })
     }
 
     /// What the log held when it was opened.
@@ -135,6 +124,7 @@ impl<M: StateMachine> Handler<SaveLog> for DurableStorage<M> {
     type Result = SaveReply;
 
     fn handle(&mut self, SaveLog { save }: SaveLog, _: &mut Context<Self>) -> SaveReply {
+        self.tell_space();
         SaveReply { log: Arc::clone(&self.log), save }
     }
 }

@@ -77,7 +77,13 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
     };
     let vote = |term: Term, last_log| {
         let kind = VoteKind::Vote;
-        message(MessageBody::VoteRequest(VoteRequest { term, last_log, kind, round: 1 }))
+        message(MessageBody::VoteRequest(VoteRequest {
+            term,
+            last_log,
+            kind,
+            round: 1,
+            disk: DiskId::UNKNOWN,
+        }))
     };
     match forgery {
         0 => Some(Message { to: NodeId(genuine.to.0 + 1), ..genuine.clone() }),
@@ -119,7 +125,14 @@ fn in_own_term(
     let (term, last) = (status.current_term, status.last_log.index);
     let answers = |round, match_index| {
         let outcome = AppendOutcome::Matched { match_index };
-        let body = AppendEntriesResponse { term, round, disk: DiskId::UNKNOWN, outcome };
+        let body = AppendEntriesResponse {
+            term,
+            round,
+            disk: DiskId::UNKNOWN,
+            trusted: true,
+            disk_is_full: false,
+            outcome,
+        };
         Message { body: MessageBody::AppendEntriesResponse(body), ..genuine.clone() }
     };
     let odd = last.0 % 2 == 1;

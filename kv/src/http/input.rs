@@ -49,6 +49,22 @@ fn key_in(path: &str) -> Result<String, BadRequest> {
     }
 }
 
+/// Which write of which session this is, if the request says.
+pub(crate) fn serial_of(request: &HttpRequest) -> Result<Option<(u64, u64)>, BadRequest> {
+    let number = |name: &str| match request.headers().get(name) {
+        None => Ok(None),
+        Some(value) => match value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(BadRequest::new(format!("the header {name} is not a number"))),
+        },
+    };
+    match (number("Raft-Session")?, number("Raft-Serial")?) {
+        (None, None) => Ok(None),
+        (Some(session), Some(serial)) => Ok(Some((session, serial))),
+        _ => Err(BadRequest::new("Raft-Session and Raft-Serial must be given together")),
+    }
+}
+
 /// What the conditional headers expect of the key.
 pub(crate) fn precondition_of(request: &HttpRequest) -> Result<Option<Expected>, BadRequest> {
     let header = |name: HeaderName| match request.headers().get(&name) {
