@@ -114,7 +114,7 @@ impl Membership {
             voters_outgoing: None,
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
-            founders: self.founders.clone(),
+            founders: BTreeMap::new(),
         }
     }
 
@@ -125,13 +125,15 @@ impl Membership {
             voters_outgoing: Some(self.voters.clone()),
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
-            founders: self.founders.clone(),
+            founders: BTreeMap::new(),
         }
     }
 
-    /// The same members with nowhere to go: in a joint configuration, the new voters alone.
+    /// The same members with nowhere to go: in a joint configuration, the new voters alone. Who
+    /// formed the cluster is said in the first configuration only.
     pub(crate) fn without_goal(&self) -> Membership {
-        Membership { voters_outgoing: None, goal: None, ..self.clone() }
+        let founders = BTreeMap::new();
+        Membership { voters_outgoing: None, goal: None, founders, ..self.clone() }
     }
 
     fn addresses_with(&self, goal: &Membership) -> BTreeMap<NodeId, Address> {
