@@ -14,11 +14,13 @@ use actix_raft_core::admin::{
 pub use actix_raft_core::config::Lease;
 use actix_raft_core::effect::InitializeError;
 pub use actix_raft_core::snapshot::SnapshotPolicy;
-pub use actix_raft_core::status::{Explanation, NotStanding};
+pub use actix_raft_core::status::NotStanding;
 
 use crate::config::ConfigError;
-use crate::messages::{Address, Index, LeaderInfo, LogPosition, MembershipError, NodeId};
-use crate::metrics::RaftMetrics;
+use crate::messages::{
+    Address, Index, LeaderInfo, LogPosition, MembershipError, NodeId, VoteRefusal,
+};
+use crate::metrics::{PeerMetrics, RaftMetrics};
 
 /// Forms a new cluster. Every node of it may be given the same members, in parallel; it is enough
 /// to give them to one. Answered when the configuration is on this node's disk; a leader is
@@ -461,6 +463,21 @@ pub struct Explain;
 
 impl Message for Explain {
     type Result = Result<Explanation, Stopped>;
+}
+
+/// What a node knows of what others wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// If it hears no leader: what each other voter answered when it stood for election last.
+    /// `None`: nothing. Empty, if it did not stand.
+    pub votes: Vec<(NodeId, Option<Result<(), VoteRefusal>>)>,
+    /// If it does not stand for election, and hears no leader: why.
+    pub not_standing: Option<NotStanding>,
+    /// If it leads: the other voters that have not stored its last entry, or don't count. A write
+    /// waits for as many of them as a majority lacks.
+    pub lagging: Vec<PeerMetrics>,
+    /// How long its own disk has been busy with the oldest save.
+    pub disk_busy_for: Duration,
 }
 
 /// The node has stopped.

@@ -86,11 +86,11 @@ impl Leader {
         let mut any = false;
         for progress in self.progress.values_mut() {
             if let Some(proof) = progress.disk.doubted_until() {
-                let lacks = |id| match stored.get(&id) {
-                    Some(index) => *index < proof,
-                    None => id != node.id || node.log.durable() < proof,
+                let has = |id| match stored.get(&id) {
+                    Some(index) => *index >= proof,
+                    None => id == node.id && node.log.durable() >= proof,
                 };
-                if !members.is_quorum(lacks) {
+                if members.meets_every_majority(has) {
                     progress.disk.prove();
                 }
             }

@@ -42,10 +42,10 @@ fn tweak(config: &mut actix_raft_core::config::Config, seed: u64) {
     config.pre_vote = !seed.is_multiple_of(3);
     config.recent_entries_bytes = 500;
     config.max_append_bytes = 300;
-    if seed.is_multiple_of(2) {
-        config.snapshot_policy.entries = Some(4);
-        config.snapshot_chunk_bytes = 500;
-        config.entries_kept = seed % 5;
+    if seed % 2 == 1 {
+        config.snapshot_policy.entries = Some(1 + seed % 7);
+        config.entries_kept = seed / 2 % 4;
+        config.snapshot_chunk_bytes = 400;
     }
 }
 

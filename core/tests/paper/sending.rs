@@ -214,7 +214,7 @@ fn lost_pieces_and_answers_are_made_up_for() {
         for _ in 0..1000 {
             // Two of three are lost.
             while let Some(message) = cluster.network.pop_front() {
-                if !lost(&message.body) || random.next_u64() % 3 == 0 {
+                if !lost(&message.body) || random.next_u64().is_multiple_of(3) {
                     cluster.bring(message);
                 }
             }
@@ -277,6 +277,25 @@ fn the_next_leader_goes_on_with_a_transfer_if_its_snapshot_is_the_same() {
     assert_eq!(cluster.status(3).purged, at(20, 1));
     assert!(sent.iter().all(|(offset, length)| *length == 0 || *offset >= before), "{sent:?}");
     assert_eq!(cluster.servers[2].applied, cluster.servers[1].applied);
+}
+
+/// A follower's disk was busy with the last leader's snapshot when the next was elected, which does
+/// not know yet how much is committed.
+#[test]
+fn an_answer_about_another_leaders_snapshot_may_be_of_entries_not_known_to_be_committed() {
+    let log: (u64, &[u64]) = (1, &[1, 1, 1, 1]);
+    let mut cluster = Cluster::of_logs(&[log, log, (1, &[1])]);
+    cluster.timeout(1);
+    while cluster.role(1) != RoleName::Leader {
+        assert!(cluster.deliver_one());
+    }
+    assert_eq!(cluster.commit(1), 0);
+    let at_term = cluster.term(1);
+    let response = answer_of(at_term, at(4, 1), InstallOutcome::Installed);
+    let MessageBody::InstallSnapshotResponse(mut response) = response else { unreachable!() };
+    response.round = 0;
+    cluster.hear(1, 3, MessageBody::InstallSnapshotResponse(response));
+    assert_eq!(violations(&mut cluster), 0);
 }
 
 /// B 76: the follower came by the entries in another way.
