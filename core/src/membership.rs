@@ -105,6 +105,11 @@ impl Membership {
         if goal.goal.is_some() || goal.voters_outgoing.is_some() {
             return Err(MembershipError::GoalNotFinal);
         }
+        // The cluster was founded by the same.
+        let goal = match goal.founders == self.founders {
+            true => goal,
+            false => Arc::new(Membership::clone(&goal).founded_on(self.founders.clone())),
+        };
         Ok(Membership { goal: Some(goal), ..self })
     }
 
@@ -115,8 +120,8 @@ impl Membership {
         Membership { founders, ..self }
     }
 
-    /// The disks of the servers that formed the cluster, as far as they were told apart: in its first
-    /// configuration, and in no later one.
+    /// The disks of the servers that formed the cluster, as far as they were told apart. Later
+    /// changes of the members keep them.
     #[must_use]
     pub fn founders(&self) -> &BTreeMap<NodeId, DiskId> {
         &self.founders

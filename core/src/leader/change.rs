@@ -186,7 +186,7 @@ impl Leader {
             return Err(ChangeError::OtherConfiguration { current: index, expected });
         }
         let goal = Arc::new(members.goal().unwrap_or(members).changed_by(&changes)?);
-        if *goal == members.without_goal() {
+        if goal == *members {
             return Err(ChangeError::Noop);
         }
         self.check_operable(node, members, &goal)?;

@@ -114,7 +114,7 @@ impl Membership {
             voters_outgoing: None,
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
-            founders: BTreeMap::new(),
+            founders: self.founders.clone(),
         }
     }
 
@@ -125,15 +125,13 @@ impl Membership {
             voters_outgoing: Some(self.voters.clone()),
             addresses: self.addresses_with(goal),
             goal: Some(Arc::clone(goal)),
-            founders: BTreeMap::new(),
+            founders: self.founders.clone(),
         }
     }
 
-    /// The same members with nowhere to go: in a joint configuration, the new voters alone. Who
-    /// formed the cluster is said in the first configuration only.
+    /// The same members with nowhere to go: in a joint configuration, the new voters alone.
     pub(crate) fn without_goal(&self) -> Membership {
-        let founders = BTreeMap::new();
-        Membership { voters_outgoing: None, goal: None, founders, ..self.clone() }
+        Membership { voters_outgoing: None, goal: None, ..self.clone() }
     }
 
     fn addresses_with(&self, goal: &Membership) -> BTreeMap<NodeId, Address> {
