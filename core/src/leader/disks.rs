@@ -33,8 +33,8 @@ pub(super) fn hear_disk(
 /// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.
 pub(super) fn is_kept_empty(node: &Node, progress: &Progress, term_start: Index) -> bool {
-    let forms_cluster = term_start == Index::ZERO.next() && node.disk != DiskId::UNKNOWN;
-    forms_cluster && !progress.disk.is_accepted()
+    let forms_cluster = term_start == Index::ZERO.next() && node.commit_index < term_start;
+    forms_cluster && node.disk != DiskId::UNKNOWN && !progress.disk.is_accepted()
 }
 
 impl Leader {
