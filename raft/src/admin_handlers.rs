@@ -122,10 +122,7 @@ impl<A: Application> Handler<Explain> for Raft<A> {
     type Result = Result<Explanation, Stopped>;
 
     fn handle(&mut self, _: Explain, _: &mut Context<Self>) -> Self::Result {
-        match &self.state {
-            State::Running(core) => Ok(core.explain()),
-            State::Stopped { reason, .. } => Err(Stopped { reason: reason.clone() }),
-        }
+        self.explain()
     }
 }
 

@@ -100,10 +100,10 @@ impl<A: Application> Raft<A> {
     fn save(&mut self, id: SaveId, save: Save, ctx: &mut Context<Self>) {
         let saved = self.storage.save(save).into_actor(self);
         ctx.spawn(saved.map(move |result, raft, ctx| {
-            if let Some(()) = raft.check("the log could not be written", result) {
-                if let Some(id) = raft.saves.saved(id) {
-                    raft.note(Event::Saved { id }, ctx);
-                }
+            if let Some(()) = raft.check("the log could not be written", result)
+                && let Some(id) = raft.saves.saved(id)
+            {
+                raft.note(Event::Saved { id }, ctx);
             }
         }));
     }

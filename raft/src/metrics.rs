@@ -69,6 +69,10 @@ pub struct PeerMetrics {
     pub pace: PaceName,
     /// How long ago it was heard last, or the leader's term began.
     pub since_contact: Duration,
+    /// Whether its answers count: not so while its disk is new and it has not caught up.
+    pub counts: bool,
+    /// Whether its disk is nearly full.
+    pub disk_is_full: bool,
 }
 
 /// Whether a node runs.

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Recipient};
+use actix_raft_core::status::PeerStatus;
+use actix_raft_core::types::Time;
 use tracing::info;
 
+use crate::admin::{Explanation, Stopped};
 use crate::application::Application;
 use crate::messages::Index;
 use crate::metrics::{PeerMetrics, RaftMetrics, RaftState};
@@ -31,15 +34,8 @@ impl<A: Application> Raft<A> {
         };
         let (status, now) = (core.status(), self.now());
         let membership = core.membership();
-        let peers = core.peers().into_iter().map(|peer| PeerMetrics {
-            id: peer.id,
-            match_index: peer.match_index,
-            next_index: peer.next_index,
-            lag: status.last_log.index.0.saturating_sub(peer.match_index.0),
-            in_flight_bytes: peer.in_flight_bytes,
-            pace: peer.pace,
-            since_contact: now.since(peer.last_contact),
-        });
+        let last_log = status.last_log.index;
+        let peers = core.peers().into_iter().map(|peer| peer_metrics(&peer, last_log, now));
         RaftMetrics {
             id: self.id,
             state: RaftState::Running(status.role),
@@ -59,6 +55,23 @@ impl<A: Application> Raft<A> {
             disk_is_full: status.disk_is_full,
             peers: peers.collect(),
         }
+    }
+
+    /// Why there is no leader, or a write waits.
+    pub(crate) fn explain(&self) -> Result<Explanation, Stopped> {
+        let core = match &self.state {
+            State::Running(core) => core,
+            State::Stopped { reason, .. } => return Err(Stopped { reason: reason.clone() }),
+        };
+        let (last_log, now) = (core.status().last_log.index, self.now());
+        let explanation = core.explain();
+        let lagging = explanation.lagging.iter().map(|peer| peer_metrics(peer, last_log, now));
+        Ok(Explanation {
+            votes: explanation.votes,
+            not_standing: explanation.not_standing,
+            lagging: lagging.collect(),
+            disk_busy_for: explanation.disk_busy_for,
+        })
     }
 
     pub(crate) fn report_metrics(&mut self, ctx: &mut Context<Self>) {
@@ -95,5 +108,19 @@ impl<A: Application> Raft<A> {
             watcher.do_send(metrics.clone());
         }
         *reported = Some(metrics);
+    }
+}
+
+fn peer_metrics(peer: &PeerStatus, last_log: Index, now: Time) -> PeerMetrics {
+    PeerMetrics {
+        id: peer.id,
+        match_index: peer.match_index,
+        next_index: peer.next_index,
+        lag: last_log.0.saturating_sub(peer.match_index.0),
+        in_flight_bytes: peer.in_flight_bytes,
+        pace: peer.pace,
+        since_contact: now.since(peer.last_contact),
+        counts: peer.counts,
+        disk_is_full: peer.disk_is_full,
     }
 }

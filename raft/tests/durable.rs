@@ -65,3 +65,114 @@ fn a_directory_is_not_opened_twice() {
     let error = open(2).err().unwrap().to_string();
     assert!(error.contains("belongs to node 1 of cluster 'tests'"), "{error}");
 }
+
+async fn start_with(directory: &Path, config: Config) -> Client<Journal> {
+    let storage = DurableStorage::open(directory, "tests", NodeId(1), Journal::default()).unwrap();
+    let pristine = storage.stored().is_pristine();
+    let mut options = RaftOptions::new(NodeId(1), storage.start(), Router::new().port().start());
+    options.config = config;
+    let node = Raft::start(options).await.unwrap();
+    if pristine {
+        node.initialize(vec![]).await.unwrap();
+    }
+    node
+}
+
+#[test]
+fn a_restarted_node_goes_on_from_its_snapshot_and_the_log_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut written = 0;
+    let mut before = None;
+    for _ in 0..3 {
+        actix::System::new().block_on(async {
+            let config = Config::builder().entries_kept(0).build().unwrap();
+            let node = start_with(directory.path(), config).await;
+            let metrics = node.metrics().await.unwrap();
+            assert_eq!(before.unwrap_or_default(), metrics.snapshot);
+            let session = loop {
+                match node.session().await {
+                    Err(ClientError::NotLeader { .. }) => tokio::task::yield_now().await,
+                    session => break session.unwrap(),
+                }
+            };
+            for _ in 0..50 {
+                let answer = session.write(format!("command {written}").into()).await;
+                assert_eq!(answer.unwrap().0, written);
+                written += 1;
+            }
+            let taken = node.trigger_snapshot().await.unwrap();
+            assert_eq!(node.purge_log(None).await.unwrap(), taken);
+            before = Some(taken);
+            for _ in 0..10 {
+                assert_eq!(write(&node, format!("command {written}")).await, written);
+                written += 1;
+            }
+            node.shutdown().await;
+        });
+    }
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("snapshot-")).count(), 1);
+}
+
+#[test]
+fn a_snapshot_goes_from_disk_to_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let router = Router::new();
+        let config = Config::builder().entries_kept(0).snapshot_chunk_bytes(100).build().unwrap();
+        let mut nodes = Vec::new();
+        for id in 1..=3 {
+            let place = directory.path().join(format!("node{id}"));
+            let storage = DurableStorage::open(place, "tests", NodeId(id), Journal::default());
+            let port = router.port().start();
+            let mut options = RaftOptions::new(NodeId(id), storage.unwrap().start(), port);
+            options.config = config.clone();
+            let node = Raft::start(options).await.unwrap();
+            router.attach(NodeId(id), &node);
+            nodes.push(node);
+        }
+        router.isolate(NodeId(3));
+        nodes[0].initialize(support::members(3)).await.unwrap();
+        let leader = loop {
+            let lead = async |node: &Client<Journal>| node.metrics().await.unwrap().is_leader();
+            if lead(&nodes[0]).await {
+                break &nodes[0];
+            }
+            if lead(&nodes[1]).await {
+                break &nodes[1];
+            }
+            tokio::task::yield_now().await;
+        };
+        for n in 0..100 {
+            assert_eq!(write(leader, format!("command {n}")).await, n);
+        }
+        let taken = leader.trigger_snapshot().await.unwrap();
+        leader.purge_log(None).await.unwrap();
+        router.heal();
+        while nodes[2].metrics().await.unwrap().snapshot != taken {
+            tokio::task::yield_now().await;
+        }
+        leader.transfer_leadership(Some(NodeId(3))).await.unwrap();
+        assert_eq!(write(&nodes[2], "command 100".to_string()).await, 100);
+        for node in nodes {
+            node.shutdown().await;
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_that_the_state_machine_does_not_take_is_reported_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let node = start_with(directory.path(), Config::default()).await;
+        write(&node, "x".to_string()).await;
+        node.trigger_snapshot().await.unwrap();
+        node.shutdown().await;
+    });
+    let accumulator = actix_raft::testing::Accumulator::default();
+    // The snapshot of a journal is no sum.
+    let error = DurableStorage::open(directory.path(), "tests", NodeId(1), accumulator);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("can't be restored"), "{error}");
+}

@@ -206,7 +206,7 @@ fn a_change_whose_leader_is_cut_off_or_stops_is_answered_all_the_same() {
         cluster.router.isolate(NodeId(4));
         let node = cluster.node(leader).clone();
         let change = actix::spawn(async move { node.propose_config_change(add([4])).await });
-        until(async || !cluster.metrics(leader).await.membership.unwrap().goal().is_none()).await;
+        until(async || cluster.metrics(leader).await.membership.unwrap().goal().is_some()).await;
         cluster.node(leader).shutdown().await;
         let answer = change.await.unwrap();
         assert!(matches!(answer, Err(ConfigChangeError::OutcomeUnknown { .. })), "{answer:?}");

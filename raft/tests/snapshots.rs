@@ -177,7 +177,7 @@ fn metrics_tell_how_far_a_snapshot_is_on_its_way() {
                 assert!(received <= size, "{peer:?}");
                 seen.set(seen.get() + 1);
             }
-            peer.pace == PaceName::Replicate
+            cluster.metrics(follower).await.snapshot == metrics.snapshot
         })
         .await;
         assert!(seen.get() > 10, "seen {} times", seen.get());

@@ -5,29 +5,40 @@ use std::path::Path;
 use std::sync::Arc;
 
 use actix::dev::MessageResponse;
-use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, Context, Handler, ResponseFuture};
 use actix_raft_log::disk::Disk;
 use actix_raft_log::error::{Identity, OpenError as LogOpenError, ReadError};
 use actix_raft_log::real::RealDisk;
+use actix_raft_log::snapshots::SnapshotStore;
 use actix_raft_log::wal::LogOptions;
 use actix_raft_log::writer::Log;
 
-use super::apply::{ApplyThread, OnThread, Task};
+use super::space::Space;
+use super::state::State;
+use super::thread::{OnThread, Thread};
 use crate::application::StateMachine;
 use crate::messages::{Entry, NodeId};
-use crate::replicated::Replicated;
 use crate::requests::{ReplyTo, reply};
 use crate::storage::{
-    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, ReadLog, ReadSnapshot, Save, SaveLog,
-    SnapshotChunk, StorageError, StoreSnapshotChunk, StoredState, WatchDiskSpace,
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, Outcome, ReadLog, ReadSnapshot, Save,
+    SaveLog, Snapshot, SnapshotChunk, StorageError, StoreSnapshotChunk, StoredState,
+    WatchDiskSpace,
 };
 
-/// A log in a directory and a state machine on a thread of its own. Start it as an actor on the
-/// arbiter of its node.
+/// A log and snapshots in a directory, and a state machine on a thread of its own. Start it as an
+/// actor on the arbiter of its node.
 pub struct DurableStorage<M: StateMachine> {
     stored: StoredState,
-    log: Arc<Log>,
-    apply: ApplyThread<M>,
+    pub(super) log: Log,
+    apply: Thread<State<M>>,
+    pub(super) pieces: Thread<Pieces>,
+    pub(super) space: Space,
+}
+
+/// What the thread has that reads and stores pieces of snapshots.
+pub struct Pieces {
+    snapshots: SnapshotStore,
+    pub(super) log: Log,
 }
 
 /// Why a storage could not be opened.
@@ -36,19 +47,23 @@ pub enum OpenError {
     /// The log could not be opened: the text names the file, and the offset if it is damaged.
     #[error(transparent)]
     Log(#[from] LogOpenError),
-    /// The apply thread could not be started.
-    #[error("the apply thread could not be started: {0}")]
+    /// The state machine does not take the latest snapshot, or that is damaged.
+    #[error(transparent)]
+    Restore(StorageError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
     Thread(io::Error),
 }
 
 impl<M: StateMachine> DurableStorage<M> {
     /// Opens the log in a directory, or makes a new one; the directory's parent must be there.
-    /// `state_machine` is one that nothing was applied to. A directory belongs to one node of one
+    /// `state_machine` is one that nothing was applied to; it is restored from the latest snapshot.
+    /// A directory belongs to one node of one
     /// cluster, and to one process at a time.
     ///
     /// # Errors
     /// If the directory can't be used, is in use, belongs to another node or cluster, or is
-    /// damaged other than by a crash.
+    /// damaged other than by a crash; or if the state machine refuses the snapshot.
     pub fn open(
         directory: impl AsRef<Path>,
         cluster_id: &str,
@@ -73,9 +88,12 @@ impl<M: StateMachine> DurableStorage<M> {
         state_machine: M,
     ) -> Result<DurableStorage<M>, OpenError> {
         let (log, stored) = Log::open(disk, options)?;
-        let apply =
-            ApplyThread::start(Replicated::new(state_machine)).map_err(OpenError::Thread)?;
-        Ok(DurableStorage { stored, log: Arc::new(log), apply })
+        let snapshots = log.snapshots();
+        let state = State::restore(state_machine, snapshots.clone()).map_err(OpenError::Restore)?;
+        let apply = Thread::start("raft-apply", state).map_err(OpenError::Thread)?;
+        let pieces = Pieces { snapshots, log: log.clone() };
+        let pieces = Thread::start("raft-pieces", pieces).map_err(OpenError::Thread)?;
+        Ok(DurableStorage { stored, log, apply, pieces, space: Space::default() })
     }
 
     /// What the log held when it was opened.
@@ -99,7 +117,7 @@ impl<M: StateMachine> Handler<GetInitialState> for DurableStorage<M> {
 
 /// A save on its way to the log thread, which answers it itself.
 pub struct SaveReply {
-    log: Arc<Log>,
+    log: Log,
     save: Save,
 }
 
@@ -113,7 +131,8 @@ impl<M: StateMachine> Handler<SaveLog> for DurableStorage<M> {
     type Result = SaveReply;
 
     fn handle(&mut self, SaveLog { save }: SaveLog, _: &mut Context<Self>) -> SaveReply {
-        SaveReply { log: Arc::clone(&self.log), save }
+        self.tell_space();
+        SaveReply { log: self.log.clone(), save }
     }
 }
 
@@ -136,47 +155,55 @@ impl<M: StateMachine> Handler<ReadLog> for DurableStorage<M> {
 }
 
 impl<M: StateMachine> Handler<Apply<M>> for DurableStorage<M> {
-    type Result = OnThread<M, <Apply<M> as Message>::Result>;
+    type Result = OnThread<State<M>, Vec<Outcome<M::Response>>>;
 
     fn handle(&mut self, apply: Apply<M>, _: &mut Context<Self>) -> Self::Result {
-        self.apply.answer(|to| Task::Apply(apply.entries, to))
+        self.apply.answer(move |state| state.apply(&apply.entries))
     }
 }
 
 impl<M: StateMachine> Handler<BuildSnapshot> for DurableStorage<M> {
-    type Result = OnThread<M, <BuildSnapshot as Message>::Result>;
+    type Result = OnThread<State<M>, Option<Snapshot>>;
 
     fn handle(&mut self, build: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
-        self.apply.answer(|to| Task::Build(build.base, to))
+        self.apply.answer_later(move |state, to| state.build(build.base, to))
     }
 }
 
 impl<M: StateMachine> Handler<InstallSnapshot> for DurableStorage<M> {
-    type Result = OnThread<M, <InstallSnapshot as Message>::Result>;
+    type Result = OnThread<State<M>, bool>;
 
     fn handle(&mut self, install: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
-        self.apply.answer(|to| Task::Install(install.snapshot, to))
+        self.apply.answer(move |state| state.install(&install.snapshot))
     }
 }
 
 impl<M: StateMachine> Handler<ReadSnapshot> for DurableStorage<M> {
-    type Result = Result<Option<SnapshotChunk>, StorageError>;
+    type Result = OnThread<Pieces, Option<SnapshotChunk>>;
 
-    fn handle(&mut self, _: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
-        Ok(None)
+    fn handle(&mut self, read: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+        let ReadSnapshot { snapshot, offset, max_bytes } = read;
+        self.pieces.answer(move |pieces| {
+            pieces.snapshots.read(&snapshot, offset, max_bytes).map_err(StorageError::new)
+        })
     }
 }
 
 impl<M: StateMachine> Handler<StoreSnapshotChunk> for DurableStorage<M> {
-    type Result = Result<u64, StorageError>;
+    type Result = OnThread<Pieces, u64>;
 
-    fn handle(&mut self, _: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
-        Ok(0)
+    fn handle(&mut self, store: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+        let StoreSnapshotChunk { snapshot, chunk } = store;
+        self.pieces.answer(move |pieces| {
+            pieces.snapshots.receive(&snapshot, &chunk).map_err(StorageError::new)
+        })
     }
 }
 
 impl<M: StateMachine> Handler<WatchDiskSpace> for DurableStorage<M> {
     type Result = ();
 
-    fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
+    fn handle(&mut self, watch: WatchDiskSpace, ctx: &mut Context<Self>) {
+        self.watch(watch.watcher, ctx);
+    }
 }
