@@ -158,7 +158,10 @@ impl<W: Workload> World<W> {
     }
 
     fn can_live_without(&self, members: &Membership, without: Option<NodeId>) -> bool {
-        let is_sound = |id: NodeId| Some(id) != without && !self.is_unsound(id);
+        let is_sound = |id: NodeId| {
+            let has_forgotten = self.shadows[id.0 as usize - 1].lost.is_some();
+            Some(id) != without && !self.is_unsound(id) && !has_forgotten
+        };
         voter_sets(members).all(|set| is_majority(set, is_sound))
     }
 
