@@ -35,8 +35,15 @@ impl Laws {
         }
         if let Some(deadline) = deadline {
             let latest = step.now + patience * 2 + extra;
-            law!(deadline <= latest, law, "{} sleeps until {deadline}", step.after);
-            law!(!fired || deadline > step.now, law, "{} fires again at once", step.after);
+            let may_sleep = !step.is_voter || !stands;
+            law!(deadline <= latest || may_sleep, law, "{} sleeps until {deadline}", step.after);
+            let is_new = step.after.role == RoleName::Leader && !step.leads_on();
+            law!(
+                !fired || is_new || deadline > step.now,
+                law,
+                "{} fires again at once",
+                step.after
+            );
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         let waits = step.after.role != RoleName::Leader && !forms;
