@@ -46,6 +46,7 @@ impl Leader {
         match response.outcome {
             InstallOutcome::Installed => {
                 progress.match_index = progress.match_index.max(at.index);
+                progress.next_index = progress.next_index.max(progress.match_index.next());
             }
             InstallOutcome::Received { offset } => match &mut progress.pace {
                 Pace::Snapshot(sending) if sending.snapshot.last_included() == at => {
