@@ -1,7 +1,8 @@
-//! The real actor shell and transport on a virtual clock and network: partitions, crashes, restarts.
+//! The real actor shell and transport on a virtual clock and network: partitions, crashes, restarts,
+//! while members come and go.
 //!
 //! ```text
-//!   clients --requests--> TcpNetwork --> Client, Raft actor --> Wal on a CrashDisk
+//!   clients --requests--> TcpNetwork --> Client, Raft actor --> Wal, snapshots on a CrashDisk
 //!      |                      |
 //!      +------ turmoil: one thread, virtual time, links that break
 //!      v
@@ -16,6 +17,7 @@ mod dice;
 mod faults;
 mod history;
 mod node;
+mod operator;
 mod record;
 mod run;
 mod sockets;
