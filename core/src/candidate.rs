@@ -114,7 +114,9 @@ impl Candidate {
         };
         let own = node.is_voter().then_some(node.id);
         node.is_trusted()
-            && !node.is_quorum(|id| vote_of(id) == Some(Err(VoteRefusal::Untrusted)))
+            && node.membership().is_some_and(|(_, members)| {
+                members.meets_every_majority(|id| vote_of(id) != Some(Err(VoteRefusal::Untrusted)))
+            })
             && node.other_voters().into_iter().chain(own).all(agrees)
     }
 

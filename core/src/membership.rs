@@ -97,7 +97,7 @@ impl Membership {
     }
 
     /// The same members on their way to others: a change under way, which whoever leads brings to
-    /// its end.
+    /// its end. The goal has the same founders, whatever it says.
     ///
     /// # Errors
     /// If the goal is itself on the way, or joint.
@@ -176,6 +176,18 @@ impl Membership {
                 let count = set.iter().filter(|id| holds(**id)).count();
                 count > set.len() / 2
                     || (2 * count == set.len() && is_planted(Mutant::ElectedByHalf))
+            })
+    }
+
+    /// Whether every majority has one among it for whom `holds` is true: while joint, every majority
+    /// of the old configuration, and every one of the new, for servers that don't know of the joint
+    /// one yet, or that know of the final one, decide by one of them alone.
+    #[must_use]
+    pub fn meets_every_majority(&self, holds: impl Fn(NodeId) -> bool) -> bool {
+        !self.voters.is_empty()
+            && self.voter_sets().all(|set| {
+                let without = set.iter().filter(|id| !holds(**id)).count();
+                without <= set.len() / 2
             })
     }
 
@@ -264,8 +276,24 @@ mod tests {
             for value in 0..10 {
                 let are_quorum = membership.is_quorum(|id| stored[id.0 as usize] >= value);
                 prop_assert_eq!(are_quorum, value <= plainly(&sets, &stored));
+                // No set can do without them.
+                let outsiders = |set: &&BTreeSet<u64>| {
+                    set.iter().filter(|id| stored[**id as usize] < value).count() * 2 > set.len()
+                };
+                let meet_all = membership.meets_every_majority(|id| stored[id.0 as usize] >= value);
+                prop_assert_eq!(meet_all, !sets.iter().any(outsiders));
             }
         }
+    }
+
+    #[test]
+    fn a_goal_has_the_founders_of_the_members_on_their_way() {
+        let members = |id| Membership::new([NodeId(id)], [(NodeId(id), Address::default())]);
+        let founders = BTreeMap::from([(NodeId(1), DiskId(7))]);
+        let now = members(1).unwrap().founded_on(founders.clone());
+        // As it was stored or sent: a goal's founders are not written down again.
+        let now = now.on_the_way_to(Arc::new(members(2).unwrap())).unwrap();
+        assert_eq!(now.goal().unwrap().founders(), &founders);
     }
 
     #[test]

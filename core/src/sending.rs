@@ -77,6 +77,14 @@ impl Sending {
         asks
     }
 
+    /// Whether the log should keep what follows this snapshot: the follower will need it soon. One
+    /// that is only cut off now and then goes on; one of which nothing was heard for as long as a new
+    /// voter is waited for may need a later snapshot anyhow.
+    pub(crate) fn is_worth_keeping(&self, now: Time, is_heard: bool, config: &Config) -> bool {
+        let is_complete = self.received == self.snapshot.size;
+        now.since(self.moved_at) < config.catch_up_timeout || (is_complete && is_heard)
+    }
+
     /// The piece to read now, if any: its offset. It counts as being read then.
     pub(crate) fn begin_read(&mut self, now: Time) -> Option<u64> {
         let offset = self.next_read().filter(|_| now >= self.not_before)?;

@@ -68,9 +68,12 @@
 //!
 //! What makes a quorum safe is that every other quorum contains one of its members that remembers. So
 //! a candidate also wins if *all* voters but the untrusted ones vote for it, if those are too few for
-//! a quorum ([`Candidate::tally`](crate::candidate::Candidate::tally)), and a proof is good when no
+//! a quorum (`Candidate::tally`), and a proof is good when no
 //! quorum is without a server that has it. For three or five servers this changes nothing. Of two
 //! servers, it lets the one that has its disk take the other one back.
+//!
+//! While a change of the members is joint, every majority of the old and every one of the new voters
+//! counts here: servers that do not have the joint entry, or have the final one, decide by one alone.
 //!
 //! # What nothing can detect
 //!

@@ -4,6 +4,8 @@
 //!   save, save, save --> raft-log thread --> one frame --> pwrite, fdatasync --> done, done, done
 //!                                              |
 //!   read ------------> LogReader <-------- segments: 1.wal, 2.wal, ...
+//!
+//!   state machine <--> SnapshotStore <---> snapshot-9-2.snap <--> leader or follower
 //! ```
 //!
 //! It promises: what was acknowledged is found again after a crash at any moment, or the log

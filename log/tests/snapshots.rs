@@ -81,6 +81,21 @@ fn two_servers_snapshots_of_one_position_are_equal_and_of_other_states_are_not()
     }
 }
 
+#[test]
+fn the_bytes_of_a_snapshot_of_format_version_2_are_these() {
+    let options = LogOptions { compress_snapshots: false, ..options() };
+    let (wal, _) = Wal::open(Arc::new(CrashDisk::new()), options).unwrap();
+    let mut writer = wal.snapshots().create(base(3, 7)).unwrap();
+    writer.write_all(b"all that there is").unwrap();
+    let snapshot = writer.finish().unwrap();
+    let file = wal.snapshots().read(&snapshot, 0, usize::MAX).unwrap().unwrap().data;
+    let hex: String = file.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("golden/snapshot.hex").trim());
+    let (before, checksum) = file.split_at(file.len() - 4);
+    assert_eq!(checksum, crc32fast::hash(before).to_le_bytes());
+    assert_eq!(checksum, snapshot.checksum.to_le_bytes());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 60,
@@ -379,6 +394,18 @@ fn the_pieces_of_another_snapshot_are_thrown_away() {
             assert!(store.install(&snapshot).unwrap());
         }
     }
+}
+
+#[test]
+fn the_pieces_of_a_snapshot_that_is_no_longer_of_use_are_thrown_away() {
+    let (disk, wal, _) = written();
+    let store = wal.snapshots();
+    let (snapshot, file) = leaders(&base(2, 25));
+    store.receive(&snapshot, &chunk(0, &file[..200], &snapshot)).unwrap();
+    build(&store, base(2, 24)).unwrap();
+    assert_eq!(store.receive(&snapshot, &chunk(0, &[], &snapshot)).unwrap(), 200);
+    build(&store, base(2, 26)).unwrap();
+    assert_eq!(snapshots(&disk).len(), 1);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::disk::{Disk, DiskFile};
 use actix_raft_log::error::{ReadError, WriteError};
 use actix_raft_log::real::RealDisk;
-use actix_raft_log::wal::Wal;
+use actix_raft_log::wal::{LogOptions, Wal};
 use actix_raft_log::writer::Log;
-use support::{Model, entry, open, options, run};
+use support::{Model, base, begin_after, build, entry, open, options, run};
 
 fn save(log: &Log, term: u64, first: u64, last: u64) -> Receiver<Result<(), WriteError>> {
     let (answer, answered) = mpsc::channel();
@@ -94,6 +94,61 @@ fn nobody_waits_for_ever_when_an_answer_panics() {
     let late = save(&log, 1, 4, 4).recv().unwrap();
     assert!(matches!(late, Err(WriteError::Closed)), "{late:?}");
     assert!(log.close().is_err());
+}
+
+#[test]
+fn segments_that_are_no_longer_needed_are_removed_when_there_is_time() {
+    let disk = CrashDisk::new();
+    let (log, _) = Log::open(Arc::new(disk.clone()), options()).unwrap();
+    for first in (1..400).step_by(4) {
+        save(&log, 1, first, first + 3).recv().unwrap().unwrap();
+    }
+    let segments = || {
+        disk.list().unwrap().into_iter().filter(|name| name.ends_with(".wal")).collect::<Vec<_>>()
+    };
+    let before = segments().len();
+    assert!(before > 10);
+    build(&log.snapshots(), base(1, 390)).unwrap();
+    let (answer, answered) = mpsc::channel();
+    log.save(begin_after(base(1, 390)), move |result| answer.send(result).unwrap());
+    answered.recv().unwrap().unwrap();
+    // One goes with each save, if there is no rest between them.
+    for first in (401..).step_by(4).take(before) {
+        save(&log, 1, first, first + 3).recv().unwrap().unwrap();
+    }
+    log.close().unwrap();
+    assert!(!segments().contains(&"0000000000000001.wal".to_string()));
+    let (wal, state) = open(&disk.crash(Survives::Nothing)).unwrap();
+    assert_eq!(state.base, base(1, 390));
+    assert_eq!(Model::of(&wal).entries.first(), Some(&entry(1, 391)));
+}
+
+#[test]
+fn a_disk_that_fills_up_is_told_before_it_is_full_and_again_when_there_is_room() {
+    let disk = CrashDisk::new();
+    let options = LogOptions { low_space_bytes: 5 * 2048, ..options() };
+    let (log, _) = Log::open(Arc::new(disk.clone()), options).unwrap();
+    assert!(!log.is_low_on_space());
+    disk.set_capacity(Some(20 * 2048));
+    let mut index = 1;
+    while !log.is_low_on_space() {
+        save(&log, 1, index, index).recv().unwrap().unwrap();
+        index += 1;
+    }
+    let free = disk.free_space().unwrap().unwrap();
+    assert!(free > 2 * 2048, "there is room for what was accepted already: {free}");
+    // Others have removed something: nobody would know who does not ask.
+    disk.set_capacity(Some(40 * 2048));
+    assert!(log.is_low_on_space() && !log.check_space() && !log.is_low_on_space());
+    disk.set_capacity(Some(20 * 2048));
+    assert!(log.check_space());
+    build(&log.snapshots(), base(1, index - 1)).unwrap();
+    save(&log, 1, index, index).recv().unwrap().unwrap();
+    let (answer, answered) = mpsc::channel();
+    log.save(begin_after(base(1, index - 1)), move |result| answer.send(result).unwrap());
+    answered.recv().unwrap().unwrap();
+    log.close().unwrap();
+    assert!(disk.free_space().unwrap().unwrap() > free, "what was purged is free");
 }
 
 /// A directory in which whoever makes a segment ahead of time has to wait.

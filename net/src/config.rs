@@ -38,7 +38,8 @@ pub struct TransportConfig {
     /// nodes that were told otherwise can.
     pub advertise: Option<String>,
     /// The largest body of a frame, in bytes, sent or received; longer batches are split, and a
-    /// single message over it is not sent at all. From [`MIN_FRAME_BYTES`] to [`MAX_FRAME_BYTES`];
+    /// single message over it is not sent at all, so it must have room for a leader's largest request
+    /// and piece of a snapshot. From [`MIN_FRAME_BYTES`] to [`MAX_FRAME_BYTES`];
     /// 16 MiB by default.
     pub max_frame_bytes: usize,
     /// The most that may wait for one peer, in bytes: of messages, and as much again of requests.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_raft_core::types::NodeId;
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::codec::{
@@ -26,8 +26,7 @@ use crate::shared::{Shared, WRITE_BATCH_BYTES};
 use crate::wire::Unanswered;
 
 /// Runs a link from the end of its handshake until it breaks, the peer's address changes, or it is
-/// of no more use. The queue survives it; what was
-/// taken from the queue does not.
+/// of no more use. The queue survives it; what was taken from the queue does not.
 pub(crate) async fn run_link(
     shared: &Shared,
     peer: &Peer,
@@ -40,16 +39,42 @@ pub(crate) async fn run_link(
     let in_flight = InFlight::new(peer.id);
     let answers = read_answers(shared, reader, &in_flight);
     let queue = write_queue(shared, peer, address, writer, &in_flight);
-    let reason = tokio::select! {
+    let limit = shared.config.link_timeout;
+    let mut reason = tokio::select! {
         // Nothing more should go to the old address.
         biased;
         () = peer.moved_from(address) => CloseReason::Readdressed,
         reason = race(answers, queue) => reason,
         // Last, so that what arrived while this node stood still is read first.
-        reason = pulse.silence(shared.config.link_timeout) => reason,
+        reason = pulse.silence(limit) => reason,
     };
+    if matches!(reason, CloseReason::Idle) {
+        reason = tokio::select! {
+            biased;
+            () = peer.moved_from(address) => CloseReason::Readdressed,
+            reason = part(shared, reader, writer, &in_flight) => reason,
+            reason = pulse.silence(limit) => reason,
+        };
+    }
     in_flight.fail(&reason.to_string());
     reason
+}
+
+/// Says that nothing more will come, and waits until the peer has read what was said before: if
+/// that is still on its way when this end is closed, and the peer says something, it is lost.
+async fn part(
+    shared: &Shared,
+    reader: &mut FrameReader<impl AsyncRead + Unpin>,
+    writer: &mut (impl AsyncWrite + Unpin),
+    in_flight: &InFlight,
+) -> CloseReason {
+    if let Err(error) = writer.shutdown().await {
+        return CloseReason::Write(error);
+    }
+    match read_answers(shared, reader, in_flight).await {
+        CloseReason::Ended => CloseReason::Idle,
+        reason => reason,
+    }
 }
 
 async fn read_answers(

@@ -2,10 +2,10 @@
 //!
 //! Two bytes on the wire can become a struct of a hundred, so a limit on bytes alone would let a
 //! hostile frame of 16 MiB grow into a gigabyte. Both sides therefore also count the structs, at
-//! what the core takes them to weigh: 64 a message, 64 an entry, 32 a member, 8 a voter; a
-//! configuration that is on its way to another has the members and voters of both. That sum, the
-//! overhead, is held to the same limit as a frame's bytes. A sender whose messages keep under
-//! the limit by [`Entry::weight`] never meets it.
+//! what the core takes them to weigh: 64 a message, 64 an entry, 32 a member, 16 a founder, 8 a
+//! voter; a configuration that is on its way to another has the members and voters of both. That
+//! sum, the overhead, is held to the same limit as a frame's bytes. A sender whose messages keep
+//! under the limit by [`Entry::weight`] never meets it.
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
@@ -86,11 +86,15 @@ fn of_snapshot(snapshot: &Snapshot, weight: impl Fn(&Membership) -> usize) -> us
 }
 
 fn membership_overhead(membership: &Membership) -> usize {
-    let outgoing = membership.voters_outgoing().map_or(0, |set| set.len());
-    MEMBER * membership.members().len()
-        + VOTER * (membership.voters().len() + outgoing)
-        + membership.goal().map_or(0, |goal| membership_overhead(goal))
+    // A goal's founders are those of the members on their way to it, and not sent again.
+    members_overhead(membership)
+        + membership.goal().map_or(0, |goal| members_overhead(goal))
         + FOUNDER * membership.founders().len()
+}
+
+fn members_overhead(members: &Membership) -> usize {
+    let outgoing = members.voters_outgoing().map_or(0, |set| set.len());
+    MEMBER * members.members().len() + VOTER * (members.voters().len() + outgoing)
 }
 
 // The field numbers below are those of the `.proto`.

@@ -327,31 +327,41 @@ fn golden_bytes_of_each_message() {
         (
             "append",
             concat!(
-                "6152010395000000368277820a92010807100118022289010803100118042206080210051a00",
+                "61520103a200000077a64a440a9f010807100118022296010803100118042206080210051a00",
                 "220b08021006220573657420782225080310072a1f0a010112030a01021a0b080112046e313a",
-                "311a01631a08080212046e323a312237080310082a310a010112030a01021a0b080112046e31",
-                "3a311a01631a08080212046e323a3122100a0101120b080112046e313a311a0163280430ac02",
-                "395cd1000000000000",
+                "311a01631a08080212046e323a312244080310082a3e0a010112030a01021a0b080112046e31",
+                "3a311a01631a08080212046e323a3122100a0101120b080112046e313a311a01632a0b080111",
+                "5cd1000000000000280430ac02395cd1000000000000",
             ),
         ),
         (
             "matched",
             concat!(
-                "615201031c000000f3eb56f20a1a0807100218012a12080310ac021a020807295cd100000000",
-                "0000",
+                "6152010320000000c66582b50a1e0807100218012a16080310ac021a020807295cd100000000",
+                "000030013801",
             ),
         ),
         ("conflict", "6152010317000000b27ee6dd0a150807100218012a0d080310ac022206080410011803"),
         ("vote request", "6152010314000000615a8d290a12080710011802320a08031002180520022809"),
+        (
+            "vote request to a founder",
+            "6152010319000000f19ad0e00a17080710011802320f080320032809315cd1000000000000",
+        ),
         ("vote granted", "615201031200000045413a400a100807100218013a080803100118092001"),
-        ("vote refused", "6152010312000000c23f89f80a100807100218013a080803100118092804"),
+        (
+            "vote refused",
+            concat!(
+                "615201031b0000008a11a1e30a190807100218013a110803100118092804315cd10000000000",
+                "00",
+            ),
+        ),
         (
             "install",
             concat!(
-                "6152010367000000d05be0650a65080710011802425d080310ac021a43080210061a35080612",
-                "310a010112030a01021a0b080112046e313a311a01631a08080212046e323a3122100a010112",
-                "0b080112046e313a311a016320b1022dcdab0000221108ac02120573746174651def00000020",
-                "01",
+                "6152010374000000d87db4860a72080710011802426a080310ac021a50080210061a42080612",
+                "3e0a010112030a01021a0b080112046e313a311a01631a08080212046e323a3122100a010112",
+                "0b080112046e313a311a01632a0b0801115cd100000000000020b1022dcdab0000221108ac02",
+                "120573746174651def0000002001",
             ),
         ),
         (
@@ -510,7 +520,8 @@ fn the_members_of_a_goal_and_of_a_snapshot_are_weighed_too() {
     // Empty members, and voters below 128: two bytes each and one.
     let goal = field(4, &[[0x12, 0].repeat(1000), field(1, &[1; 3000])].concat());
     let membership = [goal, [0x1a, 0].repeat(500)].concat();
-    let overhead = 32 * 1500 + 8 * 3000;
+    let membership = [membership, [0x2a, 0].repeat(100)].concat();
+    let overhead = 32 * 1500 + 8 * 3000 + 16 * 100;
     let in_entry = field(4, &field(4, &field(5, &membership)));
     let in_snapshot = field(8, &field(3, &field(3, &field(2, &membership))));
     assert_eq!(encoded_overhead(&field(1, &in_entry)), Ok(64 + 64 + overhead));
@@ -579,6 +590,10 @@ fn invalid_requests_are_refused_in_words() {
             "the configuration of index 7: voter 9 has no address among the members",
         ),
         (spoiled_members(|m| m.voters.push(1)), "the configuration of index 7 names node 1 twice"),
+        (
+            spoiled_members(|m| m.founders = vec![log::Founder::default(); 2]),
+            "the configuration of index 7 names node 0 twice",
+        ),
         (
             spoiled_members(|m| m.members[1].id = 1),
             "the configuration of index 7 names node 1 twice",

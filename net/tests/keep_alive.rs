@@ -102,6 +102,19 @@ async fn a_large_message_on_a_slow_network_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_on_its_way_through_a_slow_network_arrives_although_no_more_is_to_be_sent() {
+    let pipes: Arc<Pipes> = Arc::default();
+    let (one, at_one) = node(&pipes, "one", config(1)).await.unwrap();
+    let (_two, mut at_two) = node(&pipes, "two", config(2)).await.unwrap();
+    pipes.turn(Weather::Slow);
+    one.send(TWO, "two", vec![piece(1, 2, 1, 100_000)]);
+    assert_eq!(at_two.message().await, [piece(1, 2, 1, 100_000)]);
+    sleep(SECOND).await;
+    assert_eq!((pipes.dialed(), pipes.open()), (1, 0), "closed by both");
+    assert!(at_one.is_empty(), "nothing was lost");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_stood_still_itself_keeps_its_links() {
     let pipes: Arc<Pipes> = Arc::default();
     let (one, at_one) = node(&pipes, "one", config(1)).await.unwrap();

@@ -91,7 +91,8 @@ impl TcpNetwork {
     }
 
     /// Asks the application of another node, and waits for the answer for as long as the link
-    /// holds; bound it with a timeout.
+    /// holds; bound it with a timeout. If the address is empty, the node is asked where messages
+    /// of Raft reached it last or it said that it listens.
     ///
     /// # Errors
     /// The error says whether the request may have reached the other application.
@@ -101,7 +102,15 @@ impl TcpNetwork {
         rpc_addr: &str,
         body: Bytes,
     ) -> Result<Bytes, RequestError> {
-        self.transport.request(to, rpc_addr, body).await
+        if !rpc_addr.is_empty() {
+            return self.transport.request(to, rpc_addr, body).await;
+        }
+        let known = self.gateway.addresses().of(to, None);
+        let Some(known) = known else {
+            let reason = "no address of it is known".to_owned();
+            return Err(RequestError::NotSent { peer: to, reason });
+        };
+        self.transport.request(to, &known, body).await
     }
 }
 

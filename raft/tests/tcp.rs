@@ -9,7 +9,7 @@ use actix_raft::client::Client;
 use actix_raft::messages::{Address, GroupId, NodeId};
 use actix_raft::metrics::RaftMetrics;
 use actix_raft::raft::{Raft, RaftOptions};
-use actix_raft::tcp::{TcpNetwork, TransportConfig};
+use actix_raft::tcp::{RequestError, Responder, TcpNetwork, TransportConfig};
 use actix_raft::testing::MemoryStorage;
 use support::Journal;
 use tokio::sync::watch;
@@ -74,4 +74,22 @@ async fn one_node_told_of_the_cluster_brings_in_others_that_know_nobody() {
         assert!(metrics.membership.is_none_or(|members| members.voters().len() == 3));
     }
     nodes[0].client.read().await.unwrap();
+}
+
+#[actix::test]
+async fn a_node_that_has_called_can_be_asked_without_an_address() {
+    let bind = async |id| {
+        let mut config = TransportConfig::new("tests", NodeId(id), GroupId::default());
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let rpc_addr = free.local_addr().unwrap().to_string();
+        drop(free);
+        config.advertise = Some(rpc_addr.clone());
+        let echo = Box::new(|_, body, reply: Responder| reply.reply(body));
+        (TcpNetwork::bind(&rpc_addr, config, echo).await.unwrap(), rpc_addr)
+    };
+    let ((one, _), (two, two_addr)) = (bind(1).await, bind(2).await);
+    let unknown = two.request(NodeId(1), "", "hello".into()).await;
+    assert!(matches!(unknown, Err(RequestError::NotSent { .. })), "{unknown:?}");
+    assert_eq!(one.request(NodeId(2), &two_addr, "hello".into()).await.unwrap(), "hello");
+    assert_eq!(two.request(NodeId(1), "", "hello".into()).await.unwrap(), "hello");
 }

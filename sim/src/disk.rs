@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_raft_core::types::{Index, NodeId, Time};
+use actix_raft_core::stored::StoredState;
+use actix_raft_core::types::{DiskId, Index, NodeId, Time};
 use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::disk::Disk;
 use actix_raft_log::error::{Identity, OpenError};
@@ -22,6 +23,8 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct SimDisk {
     disk: CrashDisk,
     options: LogOptions,
+    /// How often another disk came in its place.
+    wiped: u64,
     /// Until when it finishes nothing.
     pub(crate) stalled_until: Time,
     /// How much longer than usual each write takes.
@@ -33,6 +36,8 @@ pub(crate) struct SimDisk {
     pub(crate) opening: Option<u64>,
     /// Whether a bit of what it holds was flipped.
     pub(crate) flipped: bool,
+    /// Whether a bit of what it receives of a snapshot was flipped.
+    pub(crate) incoming_flipped: bool,
     /// How far which segment had been written when a bit was to be flipped.
     held: Option<(String, usize)>,
 }
@@ -51,13 +56,19 @@ impl SimDisk {
         let identity = Identity { cluster_id: "simulation".to_string(), node_id: id };
         SimDisk {
             disk: CrashDisk::new(),
-            options: LogOptions { segment_bytes, ..LogOptions::new(identity) },
+            options: LogOptions {
+                segment_bytes,
+                new_disk: Some(name_of(id, 0)),
+                ..LogOptions::new(identity)
+            },
+            wiped: 0,
             stalled_until: Time::default(),
             slower: Duration::ZERO,
             trap: None,
             full: false,
             opening: None,
             flipped: false,
+            incoming_flipped: false,
             held: None,
         }
     }
@@ -79,6 +90,21 @@ impl SimDisk {
         self.fail_after(operations, true);
         drop(Wal::open(Arc::new(self.disk.clone()), self.options.clone()));
         self.crash(Crash::Power(power));
+    }
+
+    /// The disk is lost, and an empty one is in its place.
+    pub(crate) fn wipe(&mut self, id: NodeId) {
+        self.wiped += 1;
+        self.disk = CrashDisk::new();
+        self.options.new_disk = Some(name_of(id, self.wiped));
+        (self.trap, self.opening, self.held) = (None, None, None);
+        self.flipped = false;
+        self.repair();
+    }
+
+    /// How often another disk came in the place of the first.
+    pub(crate) fn times_wiped(&self) -> u64 {
+        self.wiped
     }
 
     /// From now on everything works.
@@ -132,6 +158,23 @@ impl SimDisk {
         names.into_iter().filter(|name| name.ends_with(".wal")).collect()
     }
 
+    /// Flips a bit of what was received of a snapshot so far; returns whether there is something.
+    pub(crate) fn flip_incoming(&mut self, seed: u64) -> bool {
+        let names = self.disk.list().unwrap_or_default();
+        let Some(name) = names.into_iter().find(|name| name.ends_with(".incoming")) else {
+            return false;
+        };
+        let mut dice = Dice::new(seed);
+        self.disk.damage(&name, |bytes| {
+            let place = dice.place(bytes.len());
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 1 << dice.below(8);
+                self.incoming_flipped = true;
+            }
+        });
+        self.incoming_flipped
+    }
+
     /// Flips a bit somewhere in what the disk held before this call's last save; returns whether it
     /// could. The first call only takes note of where that ends.
     pub(crate) fn flip_bit(&mut self, seed: u64) -> bool {
@@ -158,6 +201,11 @@ impl SimDisk {
         });
         true
     }
+}
+
+/// The name of a server's disk, after so many were lost.
+fn name_of(id: NodeId, lost: u64) -> DiskId {
+    DiskId(id.0 * 1000 + lost)
 }
 
 /// What the disk keeps of what was not synced, by the seed of a power failure.
@@ -189,8 +237,10 @@ pub(crate) fn read_back(wal: &Wal) -> Result<Image, String> {
         }));
     }
     let image = Image::new(state.hard_state, state.base.clone(), entries);
-    match image.stored() == *state {
+    let StoredState { snapshot, last_applied, disk, .. } = state.clone();
+    let found = StoredState { snapshot, last_applied, disk, ..image.stored() };
+    match found == *state {
         true => Ok(image),
-        false => Err(format!("opening says {state:?}, and there is {:?}", image.stored())),
+        false => Err(format!("opening says {state:?}, and there is {found:?}")),
     }
 }

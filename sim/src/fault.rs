@@ -81,6 +81,12 @@ pub enum Fault {
     DiskFull(Target),
     /// A bit flips in what a server's disk holds; where, a seed says.
     BitFlip(Target, u64),
+    /// A bit flips in what a server receives of a snapshot; which, a seed says.
+    SnapshotFlip(Target, u64),
+    /// A server's disk has little room left, and says so.
+    DiskLow(Target),
+    /// A server loses its disk, and starts again with an empty one at the end.
+    Wipe(Target),
     /// A server applies nothing.
     ApplyStall(Target),
     /// A server's clock runs at this rate, in a million.
@@ -159,6 +165,9 @@ impl fmt::Display for Fault {
             }
             Fault::DiskFull(target) => write!(f, "disk full: {target}"),
             Fault::BitFlip(target, _) => write!(f, "bit flip: {target}"),
+            Fault::SnapshotFlip(target, _) => write!(f, "bit flip in a snapshot: {target}"),
+            Fault::DiskLow(target) => write!(f, "disk low: {target}"),
+            Fault::Wipe(target) => write!(f, "disk lost: {target}"),
             Fault::ApplyStall(target) => write!(f, "apply stall: {target}"),
             Fault::Drift(target, rate) => {
                 write!(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
+use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::stored::{Base, Save, StoredState};
 use actix_raft_core::types::{HardState, Index, LogPosition, Term};
 
@@ -106,6 +107,16 @@ impl Image {
             }
         }
         self.base = base.clone();
+    }
+
+    /// As a restart finds it, if this is the latest snapshot: one that was installed, and of which
+    /// the log did not know yet, stands in front of it.
+    pub(crate) fn begin_after_installed(&mut self, latest: Option<&Snapshot>) {
+        let Some(latest) = latest else { return };
+        let at = latest.last_included();
+        if at.index > self.purged() && self.term_at(at.index) != Some(at.term) {
+            self.begin_after(&latest.base);
+        }
     }
 
     /// Stores a run of entries that continues the log or overlaps its end.

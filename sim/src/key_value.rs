@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::{self, Read};
 
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::messages::Index;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -140,6 +141,30 @@ impl StateMachine for Registers {
         };
         self.set(change.key, value);
         Changed { done: true, before }
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let values = self.values.clone();
+        Some(Box::new(move |to| {
+            values
+                .iter()
+                .flat_map(|(key, value)| [key, value])
+                .try_for_each(|number| to.write_all(&number.to_le_bytes()))
+        }))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes)?;
+        *self = Registers::default();
+        for pair in bytes.chunks(16) {
+            let mut pair = pair;
+            let (Ok(key), Ok(value)) = (pair.try_get_u64_le(), pair.try_get_u64_le()) else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            self.set(key, Some(value));
+        }
+        Ok(())
     }
 }
 

@@ -9,11 +9,16 @@
 //! | here | terms, votes, the order in which all are checked |
 //! | `laws/quorums.rs` | what a majority is |
 //! | `laws/roles.rs` | who leads |
+//! | `laws/members.rs` | changes of the members |
+//! | `laws/requests.rs` | what operators are answered |
 //! | `laws/logs.rs` | what is stored |
 //! | `laws/answers.rs` | what clients and those who form a cluster are told at once |
 //! | `laws/ballots.rs` | standing for election |
 //! | `laws/conflicts.rs` | finding where two logs agree |
-//! | `laws/commits.rs` | commits, applied entries, reads |
+//! | `laws/commits.rs` | commits, applied entries |
+//! | `laws/reads.rs` | reads |
+//! | `laws/disks.rs` | servers that lose their disks |
+//! | `laws/snapshots.rs` | snapshots, and logs that are purged |
 //! | `laws/sent.rs` | messages that leave |
 //! | `laws/heard.rs` | a single event and what it may change |
 //! | `laws/memory.rs` | what is remembered of a server |
@@ -24,16 +29,21 @@ mod answers;
 mod ballots;
 mod commits;
 mod conflicts;
+mod disks;
 mod heard;
 mod logs;
+mod members;
 mod memory;
 pub(crate) mod quorums;
+mod reads;
+pub(crate) mod requests;
 mod roles;
 mod sent;
+mod snapshots;
 mod timers;
 mod unmoved;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,12 +53,14 @@ use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
+use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{HardState, Index, NodeId, Term, Time};
+use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
 
 use crate::coverage::Coverage;
 use crate::image::Image;
-use memory::{Asked, LeaderLog, Life};
+use disks::Lost;
+use memory::{Known, LeaderLog, Life};
 pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
@@ -88,6 +100,10 @@ pub(crate) struct Shadow {
     pub(crate) applying: Index,
     /// The last entry that its state machine has applied.
     pub(crate) applied: Index,
+    /// Its latest snapshot.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// What was on a disk that it lost, until it is trusted again.
+    pub(crate) lost: Option<Lost>,
 }
 
 /// One step of one server.
@@ -98,12 +114,26 @@ pub(crate) struct Step<'a> {
     pub(crate) before: Status,
     pub(crate) after: Status,
     pub(crate) is_voter: bool,
+    /// The times by the clocks of all servers.
+    pub(crate) clocks: &'a [Time],
     pub(crate) deadlines: (Option<Time>, Option<Time>),
     pub(crate) events: &'a [Event],
     pub(crate) effects: &'a [Effect],
 }
 
 impl Step<'_> {
+    /// Whether a snapshot of the leader's was installed.
+    fn installs(&self) -> bool {
+        let installed =
+            |event: &Event| matches!(event, Event::SnapshotInstalled { installed: true, .. });
+        self.events.iter().any(installed)
+    }
+
+    /// Whether the server was given other settings.
+    fn is_configured(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Configure(_)))
+    }
+
     /// Whether the server led the same term before and after.
     fn leads_on(&self) -> bool {
         self.before.role == RoleName::Leader
@@ -122,11 +152,17 @@ pub(crate) struct Laws {
     steps: u64,
     leaders: BTreeMap<Term, NodeId>,
     leader_logs: BTreeMap<Term, LeaderLog>,
-    /// Every entry that was ever in a log, by index, with the term of the one before it.
-    entries: Vec<Vec<(Entry, Term)>>,
+    /// Every entry that was ever in a log, by index.
+    entries: Vec<Vec<Known>>,
+    /// Servers that ever lost a disk.
+    wiped: BTreeSet<NodeId>,
     committed: Vec<Entry>,
     /// The term of the leader that announced each.
     committed_in: Vec<Term>,
+    /// Every snapshot that was ever taken, by its position.
+    snapshots: BTreeMap<LogPosition, Snapshot>,
+    /// The configurations among them, and the first.
+    memberships: Vec<(Index, Arc<Membership>)>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     /// When each server last took in a request of the leader of a term.
     followed: BTreeMap<(NodeId, Term), u64>,
@@ -139,7 +175,7 @@ pub(crate) struct Laws {
 }
 
 impl Laws {
-    pub(crate) fn new(config: &Config, nodes: usize) -> Laws {
+    pub(crate) fn new(config: &Config, membership: &Membership, nodes: usize) -> Laws {
         Laws {
             configs: vec![config.clone(); nodes],
             in_force: Vec::new(),
@@ -147,8 +183,11 @@ impl Laws {
             leaders: BTreeMap::new(),
             leader_logs: BTreeMap::new(),
             entries: Vec::new(),
+            wiped: BTreeSet::new(),
             committed: Vec::new(),
             committed_in: Vec::new(),
+            snapshots: BTreeMap::new(),
+            memberships: vec![(Index::ZERO, Arc::new(membership.clone()))],
             votes: BTreeMap::new(),
             followed: BTreeMap::new(),
             lives: (0..nodes).map(|_| Life::default()).collect(),
@@ -172,6 +211,11 @@ impl Laws {
         self.lives[at] = Life::default();
     }
 
+    /// A server starts with these settings.
+    pub(crate) fn is_configured(&mut self, at: usize, config: &Config) {
+        self.configs[at] = config.clone();
+    }
+
     /// A server's term and vote are on its disk.
     pub(crate) fn is_durable(&mut self, shadow: &Shadow) -> Result<(), Broken> {
         let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
@@ -183,8 +227,10 @@ impl Laws {
 
     fn votes_for(&mut self, id: NodeId, term: Term, voted_for: NodeId) -> Result<(), Broken> {
         let first = *self.votes.entry((id, term)).or_insert(voted_for);
+        // One that has forgotten notes down that it follows the leader of the term.
+        let follows = self.was_wiped().contains(&id) && self.leaders.get(&term) == Some(&voted_for);
         law!(
-            first == voted_for,
+            first == voted_for || follows,
             "at most one vote in a term (§5.2)",
             "{id} voted for {first} and for {voted_for} in term {term}"
         );
@@ -212,13 +258,16 @@ impl Laws {
         }
         for effect in step.effects {
             if let Effect::Save { save, .. } = effect {
-                let shadow = &mut shadows[step.at];
-                shadow.live.hard_state = save.hard_state.unwrap_or(shadow.live.hard_state);
+                let live = &mut shadows[step.at].live;
+                live.hard_state = save.hard_state.unwrap_or(live.hard_state);
                 if let Some(base) = &save.base {
-                    self.begins_after(step, base, shadow)?;
+                    let shadow = &mut shadows[step.at];
+                    self.begins_after(step, base, shadow, coverage)?;
                     self.in_force(step.at, shadow);
                 }
                 for run in &save.entries {
+                    self.joined(step, run, shadows)?;
+                    let shadow = &mut shadows[step.at];
                     self.stored(step, run, shadow, coverage)?;
                     self.in_force(step.at, shadow);
                 }
@@ -229,6 +278,7 @@ impl Laws {
         for effect in step.effects {
             match effect {
                 Effect::Save { id, save } => {
+                    self.lives[step.at].saves.push_back((*id, step.now));
                     if save.hard_state.is_some() || save.base.is_some() {
                         self.lives[step.at].unsaved = Some(*id);
                     }
@@ -244,19 +294,29 @@ impl Laws {
                 Effect::Initialized(result) => self.formed(step, *result, &shadows[step.at])?,
                 Effect::Committed { index } => self.commit(step, *index, shadows, coverage)?,
                 Effect::LeadershipLost => self.left_office(step, coverage)?,
-                Effect::ReadReady { id } => self.read_ready(step, *id, &shadows[step.at])?,
+                Effect::ReadReady { id } => self.read_ready(step, *id, shadows, coverage)?,
                 Effect::ReadRefused { id, error } => {
                     self.read_refused(step, *id, *error)?;
                 }
-                Effect::BuildSnapshot { .. }
-                | Effect::ReadSnapshot { .. }
-                | Effect::StoreSnapshotChunk { .. }
-                | Effect::InstallSnapshot { .. }
-                | Effect::MembersChanged { .. }
-                | Effect::Transferred { .. }
-                | Effect::ElectionTriggered { .. }
-                | Effect::SnapshotTaken { .. }
-                | Effect::LogPurged { .. } => {}
+                Effect::BuildSnapshot { base } => self.builds(step, base, &shadows[step.at])?,
+                Effect::InstallSnapshot { snapshot } => {
+                    self.installs(step, snapshot, &shadows[step.at])?;
+                }
+                // What is read and stored is looked at as it leaves and arrives.
+                Effect::ReadSnapshot { .. } | Effect::StoreSnapshotChunk { .. } => {}
+                Effect::MembersChanged { id, result } => {
+                    self.members_changed(step, *id, result, &shadows[step.at])?;
+                }
+                Effect::Transferred { id, result } => self.transferred(step, *id, *result)?,
+                Effect::ElectionTriggered { id, result } => {
+                    self.election_triggered(step, *id, *result)?;
+                }
+                Effect::SnapshotTaken { id, result } => {
+                    self.snapshot_taken(step, *id, *result, &shadows[step.at])?;
+                }
+                Effect::LogPurged { id, result } => {
+                    self.log_purged(step, *id, *result, &shadows[step.at])?;
+                }
                 Effect::Violation { from, what } => {
                     law!(false, "no correct server is accused", "{from} said {what}");
                 }
@@ -265,6 +325,7 @@ impl Laws {
         self.reads_end_with_office(step)?;
         self.read_asked(step, &shadows[step.at])?;
         self.stands(step)?;
+        self.stands_still(step)?;
         self.asks(step)?;
         self.next_probe(step, &shadows[step.at])?;
         self.asked(step);
@@ -275,20 +336,18 @@ impl Laws {
     fn take_in(&mut self, step: &Step<'_>, shadow: &Shadow) {
         for event in step.events {
             match event {
-                Event::Read { id, .. } => {
-                    let committed = Index(self.committed.len() as u64);
-                    let asked = Asked { committed, step: self.steps };
-                    self.lives[step.at].reads.insert(*id, asked);
-                }
+                Event::Read { id, consistency } => self.read_arrives(step, *id, *consistency),
                 Event::Receive(message) => self.received(step, message),
                 Event::Unreachable { peer } => {
                     let life = &mut self.lives[step.at];
                     life.in_flight.remove(peer);
+                    life.pieces.remove(peer);
                     life.asked.remove(peer);
                 }
                 Event::Saved { id } => {
                     let life = &mut self.lives[step.at];
                     life.unsaved = life.unsaved.filter(|unsaved| unsaved > id);
+                    while life.saves.pop_front_if(|(save, _)| *save <= *id).is_some() {}
                 }
                 Event::LogRead { reader, .. } => {
                     let life = &mut self.lives[step.at];
@@ -296,22 +355,23 @@ impl Laws {
                     life.in_flight.values_mut().for_each(|in_flight| in_flight.chances += 1);
                 }
                 Event::Timeout => {
-                    let in_flight = self.lives[step.at].in_flight.values_mut();
-                    in_flight.for_each(|in_flight| in_flight.chances += 1);
+                    let life = &mut self.lives[step.at];
+                    let windows = life.in_flight.values_mut().chain(life.pieces.values_mut());
+                    windows.for_each(|in_flight| in_flight.chances += 1);
                 }
+                Event::SnapshotBuilt { .. } => self.lives[step.at].building = None,
+                Event::SnapshotInstalled { .. } => self.lives[step.at].installing = None,
                 Event::Initialize { membership } => self.forms(step, membership, shadow),
-                Event::Propose { .. }
-                | Event::Applied { .. }
-                | Event::ChangeMembers { .. }
+                Event::ChangeMembers { .. }
                 | Event::TransferLeadership { .. }
                 | Event::TriggerElection { .. }
                 | Event::TriggerSnapshot { .. }
-                | Event::PurgeLog { .. }
-                | Event::Configure(_)
-                | Event::SnapshotBuilt { .. }
+                | Event::PurgeLog { .. } => self.requested(step, event),
+                Event::Configure(config) => self.configs[step.at] = config.clone(),
+                Event::Propose { .. }
+                | Event::Applied { .. }
                 | Event::SnapshotRead { .. }
                 | Event::SnapshotChunkStored { .. }
-                | Event::SnapshotInstalled { .. }
                 | Event::DiskSpace { .. } => {}
             }
         }
@@ -326,10 +386,21 @@ impl Laws {
         if after.current_term == before.current_term && before.voted_for.is_some() {
             law!(after.voted_for == before.voted_for, law, "the vote changed: {after}");
         }
-        let order = after.last_applied <= after.commit_index
+        // Without a snapshot, since it was damaged, the log may begin later all the same.
+        let has_snapshot = after.snapshot != LogPosition::ZERO;
+        let order = (after.purged.index <= after.snapshot.index || !has_snapshot)
+            && after.snapshot.index <= after.last_applied
+            && after.last_applied <= after.commit_index
             && after.commit_index <= after.last_log.index
             && after.last_durable <= after.last_log.index;
-        law!(order, "applied <= commit <= last", "{after} durable={}", after.last_durable);
+        law!(
+            order,
+            "purged <= snapshot <= applied <= commit <= last",
+            "{after} durable={} purged={} snapshot={}",
+            after.last_durable,
+            after.purged,
+            after.snapshot
+        );
         Ok(())
     }
 }

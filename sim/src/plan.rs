@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use actix_raft_core::config::Config;
+use actix_raft_core::config::{Config, Lease, MAX_PRIORITY};
 
+use actix_raft_core::snapshot::SnapshotPolicy;
+
+use crate::clock::TRUE_RATE;
 use crate::dice::{Chance, Dice};
-use crate::fault::Planned;
+use crate::fault::{Fault, Planned};
 use crate::network::FRAME_BYTES;
 use crate::profile::Profile;
 use crate::schedule;
@@ -23,8 +26,15 @@ pub struct Plan {
     pub seed: u64,
     /// How many servers there are: 1 to 7.
     pub nodes: usize,
-    /// How many of them, the last ones, have no vote.
+    /// How many of them, the first ones, have a vote at the beginning.
+    pub voters: usize,
+    /// How many of them, after those, are members without a vote at the beginning. The others know
+    /// of no cluster.
     pub non_voters: usize,
+    /// What an operator does now and then, each as often as it stands here.
+    pub acts: Vec<Act>,
+    /// How long the operator waits between two acts, on average.
+    pub pause: Duration,
     /// Whether all servers are told of the cluster; if not, the others learn of it from the first.
     pub all_told: bool,
     /// The settings of all servers, but for their seeds.
@@ -53,6 +63,23 @@ pub struct Plan {
     pub same_seed: bool,
     /// How many bytes are put into one frame, if they can be parted.
     pub frame_bytes: usize,
+}
+
+/// What an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    /// Changes the members, several at once.
+    Change,
+    /// Hands leadership over.
+    Transfer,
+    /// Has a server stand for election.
+    Elect,
+    /// Has a server take a snapshot.
+    Snapshot,
+    /// Takes entries out of a server's log.
+    Purge,
+    /// Gives a server other settings.
+    Configure,
 }
 
 /// What remains after the faults.
@@ -85,6 +112,8 @@ pub struct Weather {
     pub noticed: Chance,
     /// How long a write and its sync take.
     pub save: (Duration, Duration),
+    /// How long it takes to write, to store a piece of, or to install a snapshot.
+    pub snapshot: (Duration, Duration),
     /// How long a read of the log takes.
     pub read: (Duration, Duration),
     /// How long it takes to apply a batch.
@@ -112,11 +141,15 @@ pub enum Ambient {
     Apply,
     /// Clocks are true.
     Clocks,
+    /// The members don't change.
+    Members,
+    /// An operator does nothing at all.
+    Operator,
 }
 
 impl Ambient {
     /// All of them.
-    pub const ALL: [Ambient; 7] = [
+    pub const ALL: [Ambient; 9] = [
         Ambient::Loss,
         Ambient::Repeats,
         Ambient::Corruption,
@@ -124,6 +157,8 @@ impl Ambient {
         Ambient::Disk,
         Ambient::Apply,
         Ambient::Clocks,
+        Ambient::Members,
+        Ambient::Operator,
     ];
 }
 
@@ -137,6 +172,8 @@ impl fmt::Display for Ambient {
             Ambient::Disk => "disk",
             Ambient::Apply => "apply",
             Ambient::Clocks => "clocks",
+            Ambient::Members => "members",
+            Ambient::Operator => "operator",
         })
     }
 }
@@ -159,7 +196,12 @@ impl Plan {
         let mut dice = Dice::new(seed);
         let profile = profile.drawn(&mut dice);
         let nodes = nodes.unwrap_or_else(|| dice.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]));
-        let non_voters = match nodes {
+        let acts = profile.acts(nodes, &mut dice);
+        let changes = acts.contains(&Act::Change);
+        // Some servers are not members yet.
+        let spares = if changes { dice.place(nodes) } else { 0 };
+        let members = nodes - spares;
+        let non_voters = match members {
             3..=4 if dice.below(6) == 0 => 1,
             5.. if dice.below(4) == 0 => 1 + dice.place(2),
             _ => 0,
@@ -169,25 +211,36 @@ impl Plan {
             // Without these a server that comes and goes may disturb the others for ever.
             (config.pre_vote, config.check_quorum) = (true, true);
         }
+        // Without either, one that is no member any more may.
+        config.pre_vote |= changes && !config.check_quorum;
         let patience = config.election_timeout;
         let chaos = patience * (100 + dice.below(400) as u32);
         let weather = profile.weather(patience, &mut dice);
-        let clocks = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
-        let faults = schedule::draw(profile, nodes, non_voters, patience, chaos, &mut dice);
+        let mut clocks: Vec<u64> = (0..nodes).map(|_| profile.clock(&mut dice)).collect();
+        let lease = config.check_quorum && dice.below(3) == 0;
+        config.lease = lease.then(|| Lease { max_clock_drift_percent: dice.pick(&[3, 10, 50]) });
+        let mut faults =
+            schedule::draw(profile, (nodes, members - non_voters), patience, chaos, &mut dice);
+        if let Some(lease) = config.lease {
+            keep_drift_within(lease, &mut clocks, &mut faults, &mut dice);
+        }
         let permanent = profile.may_end_badly()
             && config.pre_vote
             && config.check_quorum
-            && nodes - non_voters >= 3
+            && members - non_voters >= 3
             && (dice.below(3) == 0 || profile == Profile::Permanent);
         let clients = 1 + dice.place(5);
         let think = patience / dice.pick(&[50, 10, 4, 2]);
         // So that no world is so busy that others must wait.
         let calmest = chaos * 2 * clients as u32 / OPERATIONS;
-        let all_told = permanent || nodes < 3 || dice.below(4) > 0;
+        let all_told = permanent || members < 3 || dice.below(4) > 0;
         Plan {
             seed,
             nodes,
+            voters: members - non_voters,
             non_voters,
+            acts,
+            pause: patience * dice.pick(&[1, 3, 10]),
             // Who was never told of a cluster can't form it when the one who was is lost.
             all_told: all_told || faults.iter().any(|planned| planned.may_lose_a_server()),
             config,
@@ -224,17 +277,31 @@ impl Plan {
             if *ambient == Ambient::Corruption {
                 self.forged = Chance::NEVER;
             }
-            if *ambient == Ambient::Clocks {
-                self.clocks.fill(crate::clock::TRUE_RATE);
+            match ambient {
+                Ambient::Clocks => self.clocks.fill(TRUE_RATE),
+                Ambient::Members => self.acts.retain(|act| *act != Act::Change),
+                Ambient::Operator => self.acts.clear(),
+                Ambient::Loss
+                | Ambient::Repeats
+                | Ambient::Corruption
+                | Ambient::Delay
+                | Ambient::Disk
+                | Ambient::Apply => {}
             }
         }
         self
     }
 
-    /// How many servers have a vote.
+    /// How many servers are members at the beginning.
     #[must_use]
-    pub fn voters(&self) -> usize {
-        self.nodes - self.non_voters
+    pub fn members(&self) -> usize {
+        self.voters + self.non_voters
+    }
+
+    /// Whether the members change.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.acts.contains(&Act::Change)
     }
 }
 
@@ -253,6 +320,7 @@ impl Weather {
             ordered: true,
             noticed: Chance::NEVER,
             save: micros(50, 500),
+            snapshot: micros(100, 1000),
             read: micros(20, 100),
             apply: micros(5, 50),
             turn: micros(1, 20),
@@ -276,10 +344,25 @@ impl Weather {
             }
             Ambient::Disk => {
                 self.save = fine.save;
+                self.snapshot = fine.snapshot;
                 self.read = fine.read;
             }
             Ambient::Apply => self.apply = fine.apply,
-            Ambient::Clocks => {}
+            Ambient::Clocks | Ambient::Members | Ambient::Operator => {}
+        }
+    }
+}
+
+/// Clocks and their faults are such as a lease can rely on: all run within the bound, and none jumps.
+fn keep_drift_within(lease: Lease, clocks: &mut [u64], faults: &mut Vec<Planned>, dice: &mut Dice) {
+    let most = TRUE_RATE / 100 * u64::from(lease.max_clock_drift_percent);
+    let mut within = || TRUE_RATE + dice.below(most);
+    clocks.iter_mut().for_each(|rate| *rate = within());
+    let jumps = |fault: &Fault| matches!(fault, Fault::ClockJump(..) | Fault::ClockSetBack(..));
+    faults.retain(|planned| !jumps(&planned.fault));
+    for planned in faults {
+        if let Fault::Drift(_, rate) = &mut planned.fault {
+            *rate = within();
         }
     }
 }
@@ -289,6 +372,7 @@ fn config(dice: &mut Dice) -> Config {
     let election_timeout = Duration::from_millis(dice.pick(&[100, 150, 150, 300, 1000]));
     let config = Config {
         election_timeout,
+        catch_up_timeout: election_timeout * dice.pick(&[4, 10, 30]),
         heartbeat_interval: election_timeout / dice.pick(&[2, 3, 5, 10]),
         seed: dice.number(),
         ..Config::default()
@@ -305,6 +389,19 @@ fn config(dice: &mut Dice) -> Config {
         max_apply_bytes: dice.pick(&[1, 400, 1 << 20]),
         max_uncommitted_bytes: dice.pick(&[200, 1000, 64 << 20]),
         recent_entries_bytes: dice.pick(&[0, 300, 3000, 16 << 20]),
+        snapshot_policy: SnapshotPolicy {
+            entries: dice.pick(&[None, Some(1), Some(5), Some(20), Some(100)]),
+            bytes: dice.pick(&[None, None, Some(300), Some(3000)]),
+            interval: dice.pick(&[None, None, None, Some(election_timeout * 10)]),
+        },
+        entries_kept: dice.pick(&[0, 0, 1, 10, 50]),
+        snapshot_chunk_bytes: dice.pick(&[20, 100, 1000, 256 << 10]),
+        snapshot_bytes_per_second: dice.pick(&[None, None, None, Some(20_000)]),
+        election_priority: if dice.below(16) == 0 {
+            1 + dice.below(10) as u8
+        } else {
+            MAX_PRIORITY
+        },
         ..config
     }
 }

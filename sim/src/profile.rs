@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::TRUE_RATE;
 use crate::dice::{Chance, Dice};
-use crate::plan::Weather;
+use crate::plan::{Act, Weather};
 
 /// What sort of trouble a world gets into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub enum Profile {
     Clocks,
     /// A majority is well in the end, and the faults of the rest are permanent.
     Permanent,
+    /// Members come and go, leadership is handed over, while servers crash and links are cut.
+    Members,
     /// All of it together.
     Storm,
 }
@@ -43,7 +45,7 @@ pub(crate) enum Kind {
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Profile; 9] = [
+    pub const ALL: [Profile; 10] = [
         Profile::Default,
         Profile::Calm,
         Profile::Network,
@@ -52,6 +54,7 @@ impl Profile {
         Profile::Disks,
         Profile::Clocks,
         Profile::Permanent,
+        Profile::Members,
         Profile::Storm,
     ];
 
@@ -65,6 +68,7 @@ impl Profile {
             Profile::Disks => "disks",
             Profile::Clocks => "clocks",
             Profile::Permanent => "permanent",
+            Profile::Members => "members",
             Profile::Storm => "storm",
         }
     }
@@ -74,8 +78,7 @@ impl Profile {
         // Drawn in any case, so that a seed is the same cluster under every profile.
         let drawn = match dice.below(16) {
             // Any but the first, which is no trouble of its own, and the last.
-            place @ 0..7 => Profile::ALL[1 + place as usize],
-            7 => Profile::Partitions,
+            place @ 0..8 => Profile::ALL[1 + place as usize],
             8 => Profile::Crashes,
             _ => Profile::Storm,
         };
@@ -90,6 +93,7 @@ impl Profile {
             Profile::Partitions => vec![Kind::Partitions],
             Profile::Crashes => vec![Kind::Crashes],
             Profile::Disks => vec![Kind::Disks, Kind::Crashes],
+            Profile::Members => vec![Kind::Partitions, Kind::Crashes],
             Profile::Clocks => vec![Kind::Clocks],
             Profile::Default | Profile::Permanent | Profile::Storm => {
                 let mut kinds: Vec<Kind> = all.into_iter().filter(|_| dice.below(3) > 0).collect();
@@ -98,6 +102,29 @@ impl Profile {
                 kinds
             }
         }
+    }
+
+    /// What an operator does.
+    pub(crate) fn acts(self, nodes: usize, dice: &mut Dice) -> Vec<Act> {
+        let all = [Act::Transfer, Act::Elect, Act::Snapshot, Act::Purge, Act::Configure];
+        let busy = match self {
+            Profile::Members => true,
+            Profile::Calm | Profile::Permanent | Profile::Storm => dice.below(2) == 0,
+            Profile::Default
+            | Profile::Network
+            | Profile::Partitions
+            | Profile::Crashes
+            | Profile::Disks
+            | Profile::Clocks => dice.below(4) == 0,
+        };
+        if !busy {
+            return Vec::new();
+        }
+        let mut acts: Vec<Act> = all.into_iter().filter(|_| dice.below(2) == 0).collect();
+        if nodes > 1 && (self == Profile::Members || dice.below(3) > 0) {
+            acts.extend([Act::Change; 4]);
+        }
+        acts
     }
 
     pub(crate) fn may_end_badly(self) -> bool {
@@ -126,6 +153,7 @@ impl Profile {
         if (storm && dice.below(2) == 0) || self == Profile::Disks {
             let slowest = patience / dice.pick(&[100, 20, 6, 3]);
             weather.save = (slowest / 10, slowest);
+            weather.snapshot = (slowest / 10, slowest * 3);
             weather.read = (Duration::ZERO, slowest);
         }
         if storm && dice.below(3) == 0 {

@@ -16,8 +16,7 @@ impl Planned {
 /// The schedule of a seed.
 pub(crate) fn draw(
     profile: Profile,
-    nodes: usize,
-    non_voters: usize,
+    (nodes, voters): (usize, usize),
     patience: Duration,
     chaos: Duration,
     dice: &mut Dice,
@@ -27,7 +26,7 @@ pub(crate) fn draw(
         return Vec::new();
     }
     let count = 5 + dice.below(150);
-    let mut flips_left = (nodes - non_voters).saturating_sub(1) / 2;
+    let mut flips_left = voters.saturating_sub(1) / 2;
     let mut faults: Vec<Planned> = (0..count)
         .map(|_| {
             let at = dice.duration(patience, chaos);
@@ -173,7 +172,10 @@ fn one(kind: Kind, nodes: usize, patience: Duration, dice: &mut Dice) -> Fault {
             8 => Fault::CrashAll(dice.number()),
             _ => Fault::Pause(target),
         },
-        Kind::Disks => match dice.below(10) {
+        Kind::Disks => match dice.below(14) {
+            10 => Fault::SnapshotFlip(target, dice.number()),
+            11 => Fault::DiskLow(target),
+            12 | 13 => Fault::Wipe(target),
             0 | 1 => Fault::DiskStall(target),
             2 => Fault::DiskSlow(target, patience / dice.pick(&[10, 2, 1])),
             3 | 4 => Fault::DiskError(target, dice.below(9)),

@@ -4,17 +4,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use actix_raft_core::config::Config;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader, ProposalId, ReadId};
 use actix_raft_core::raft::Raft;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::stored::{Save, SaveId};
+use actix_raft_core::stored::{Base, Save, SaveId};
 use actix_raft_core::types::{Index, NodeId, Time};
 use actix_raft_log::wal::Wal;
 
 use crate::clock::Clock;
 use crate::disk::SimDisk;
 use crate::workload::Workload;
+use crate::world::{Job, Piece};
 
 /// An operation of the history, by its place.
 pub(crate) type OperationId = usize;
@@ -33,8 +35,16 @@ pub(crate) struct Server<W: Workload> {
     pub(crate) apply_stalled_until: Time,
     /// The saves that were being written when it crashed: on disk as a whole, or not at all.
     pub(crate) in_doubt: Vec<Save>,
+    /// What was about to become the latest snapshot when it crashed.
+    pub(crate) snapshot_in_doubt: Option<Base>,
+    /// A bit that is to flip in what it receives of a snapshot.
+    pub(crate) flip_incoming: Option<u64>,
     /// A state machine that survived a crash, and the last entry that it has applied.
     pub(crate) kept: Option<(W::Machine, Index)>,
+    /// Whether its disk is short of room.
+    pub(crate) low: bool,
+    /// Its settings.
+    pub(crate) config: Config,
     /// A bit that is to flip, once there is a place for it.
     pub(crate) flip: Option<u64>,
 }
@@ -73,6 +83,11 @@ pub(crate) struct Running<W: Workload> {
     pub(crate) saving: Vec<(SaveId, Save)>,
     pub(crate) applying: Option<Arc<[Entry]>>,
     pub(crate) wanted: BTreeMap<LogReader, Wanted>,
+    /// What the disk has to do for snapshots, and whether it is at the first of it.
+    pub(crate) jobs: VecDeque<Job>,
+    pub(crate) works: bool,
+    /// Pieces of its snapshot that are being read.
+    pub(crate) pieces: BTreeMap<NodeId, Piece>,
     pub(crate) proposed: BTreeMap<ProposalId, Vec<OperationId>>,
     /// Writes in the log, by index.
     pub(crate) writes: VecDeque<(Index, OperationId)>,
@@ -83,7 +98,7 @@ pub(crate) struct Running<W: Workload> {
 }
 
 impl<W: Workload> Server<W> {
-    pub(crate) fn new(id: NodeId, segment_bytes: u64, clock: Clock) -> Server<W> {
+    pub(crate) fn new(id: NodeId, segment_bytes: u64, clock: Clock, config: Config) -> Server<W> {
         Server {
             id,
             disk: SimDisk::new(id, segment_bytes),
@@ -93,7 +108,11 @@ impl<W: Workload> Server<W> {
             paused_until: Time::default(),
             apply_stalled_until: Time::default(),
             in_doubt: Vec::new(),
+            snapshot_in_doubt: None,
+            flip_incoming: None,
             kept: None,
+            config,
+            low: false,
             flip: None,
         }
     }
@@ -140,6 +159,9 @@ impl<W: Workload> Running<W> {
             saving: Vec::new(),
             applying: None,
             wanted: BTreeMap::new(),
+            jobs: VecDeque::new(),
+            works: false,
+            pieces: BTreeMap::new(),
             proposed: BTreeMap::new(),
             writes: VecDeque::new(),
             reads: BTreeMap::new(),

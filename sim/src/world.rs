@@ -18,13 +18,16 @@
 //! | `world/turns.rs` | when servers act |
 //! | `world/effects.rs` | carrying out what a core wants |
 //! | `world/lives.rs` | disks at work; crashes, restarts |
+//! | `world/snapshots.rs` | snapshots at work |
 //! | `world/clients.rs` | clients and their answers |
+//! | `world/operator.rs`, `world/changes.rs` | who changes the members, hands over, takes snapshots |
 //! | `world/inject.rs` | faults as they begin and end |
 //! | `world/odd.rs` | what a server must refuse |
 //! | `world/ending.rs` | what must be well again after the faults |
 //! | `world/by_hand.rs` | the same world, in which nothing happens but what a script says |
 
 mod by_hand;
+mod changes;
 mod clients;
 mod counts;
 mod effects;
@@ -32,6 +35,8 @@ mod ending;
 mod inject;
 mod lives;
 mod odd;
+mod operator;
+mod snapshots;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -58,6 +63,8 @@ use crate::workload::{Response, Workload};
 use clients::{Client, Reply};
 pub use counts::Counts;
 use inject::Active;
+use operator::Operator;
+pub(crate) use snapshots::{Job, Piece};
 
 /// More steps than any world takes whose servers do not spin.
 const MAX_STEPS: u64 = 3_000_000;
@@ -83,6 +90,7 @@ pub struct World<W: Workload> {
     counts: Counts,
     /// The faults that have begun and not ended.
     active: BTreeMap<usize, Active>,
+    operator: Operator,
     /// What was sent before this is lost.
     cleared: Option<Time>,
     /// What replicas answered to each entry, and what their states were.
@@ -109,6 +117,9 @@ enum Happening<W: Workload> {
     Saved(usize, u64),
     Applied(usize, u64),
     LogRead(usize, u64, LogReader),
+    /// A disk is done with something for a snapshot.
+    Worked(usize, u64),
+    PieceRead(usize, u64, NodeId),
     /// What was read comes late.
     ReadComes(usize, u64, LogReader, Arc<[Entry]>),
     LinkBroke(usize, usize),
@@ -122,6 +133,8 @@ enum Happening<W: Workload> {
     Reaches(usize, OperationId),
     Answer(OperationId, Reply<W>),
     GivesUp(OperationId),
+    /// The operator goes on.
+    Operator,
     FaultBegins(usize),
     FaultEnds(usize),
     Flaps(usize),
@@ -133,12 +146,12 @@ impl<W: Workload> World<W> {
     pub fn new(plan: Plan, workload: W) -> World<W> {
         let mut dice = Dice::new(plan.seed ^ 0x05ee_d0fa_1100);
         let ids = (1..=plan.nodes as u64).map(NodeId);
-        let voters = ids.clone().take(plan.voters());
+        let voters = ids.clone().take(plan.voters);
         // Where there are no clients, nobody reaches a server for them.
         let for_clients =
             |id| if plan.clients > 0 { format!("clients-{id}") } else { String::new() };
         let address = |id| Address::new(format!("server-{id}"), for_clients(id));
-        let members = ids.clone().map(|id| (id, address(id)));
+        let members = ids.clone().take(plan.members()).map(|id| (id, address(id)));
         let membership = Membership::new(voters.clone(), members)
             .expect("there is a voter, and all are members");
         let shadow = |id| Shadow {
@@ -147,10 +160,16 @@ impl<W: Workload> World<W> {
             durable: Image::default(),
             applying: Index::ZERO,
             applied: Index::ZERO,
+            snapshot: None,
+            lost: None,
         };
         let clock = |place: usize| Clock::new(plan.clocks[place], Time(0));
-        let server = |id: NodeId| Server::new(id, plan.segment_bytes, clock(id.0 as usize - 1));
+        let server = |id: NodeId| {
+            let clock = clock(id.0 as usize - 1);
+            Server::new(id, plan.segment_bytes, clock, plan.config.clone())
+        };
         let mut world = World {
+            laws: Laws::new(&plan.config, &membership, plan.nodes),
             membership,
             weather: plan.weather.clone(),
             now: Time(0),
@@ -161,10 +180,10 @@ impl<W: Workload> World<W> {
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             busy: true,
             history: Vec::new(),
-            laws: Laws::new(&plan.config, plan.nodes),
             coverage: Coverage::default(),
             counts: Counts::default(),
             active: BTreeMap::new(),
+            operator: Operator::new(plan.seed),
             cleared: None,
             responses: Vec::new(),
             fingerprints: BTreeMap::new(),
@@ -179,6 +198,9 @@ impl<W: Workload> World<W> {
         };
         for (place, planned) in world.plan.faults.iter().enumerate() {
             world.queue.put(Time(0) + planned.at, Happening::FaultBegins(place));
+        }
+        if !world.plan.acts.is_empty() {
+            world.queue.put(Time(0) + world.plan.config.election_timeout * 3, Happening::Operator);
         }
         for client in 0..world.clients.len() {
             let start = world.dice.duration(Duration::ZERO, world.plan.config.election_timeout);
@@ -286,6 +308,10 @@ impl<W: Workload> World<W> {
             Happening::LogRead(at, life, reader) if self.lives(at, life) => {
                 self.log_read(at, reader)?;
             }
+            Happening::Worked(at, life) if self.lives(at, life) => self.worked(at)?,
+            Happening::PieceRead(at, life, to) if self.lives(at, life) => {
+                self.piece_read(at, to)?;
+            }
             Happening::ReadComes(at, life, reader, entries) if self.lives(at, life) => {
                 self.hears(at, Event::LogRead { reader, entries });
             }
@@ -294,6 +320,8 @@ impl<W: Workload> World<W> {
             | Happening::Saved(..)
             | Happening::Applied(..)
             | Happening::LogRead(..)
+            | Happening::Worked(..)
+            | Happening::PieceRead(..)
             | Happening::ReadComes(..) => {}
             Happening::LinkBroke(at, peer) => {
                 self.coverage.note(Situation::LinkReported);
@@ -308,6 +336,7 @@ impl<W: Workload> World<W> {
             Happening::Reaches(at, operation) => self.reaches(at, operation),
             Happening::Answer(operation, reply) => self.answered(operation, reply),
             Happening::GivesUp(operation) => self.answered(operation, Reply::Unknown),
+            Happening::Operator => self.operator_goes_on(),
             Happening::FaultBegins(place) => self.fault_begins(place)?,
             Happening::FaultEnds(place) => self.fault_ends(place),
             Happening::Flaps(place) => self.flaps(place),
@@ -355,7 +384,20 @@ impl<W: Workload> World<W> {
         let deadlines = (deadline, running.raft.deadline());
         self.counts.steps += 1;
         self.note_step(at, &after, events, effects.len());
-        let step = Step { at, now, before, after, is_voter, deadlines, events, effects: &effects };
+        let clocks: Vec<Time> = self.servers.iter().map(|s| s.clock.show(self.now)).collect();
+        let clocks = &clocks[..];
+        let effects_of = &effects[..];
+        let step = Step {
+            at,
+            now,
+            before,
+            after,
+            is_voter,
+            clocks,
+            deadlines,
+            events,
+            effects: effects_of,
+        };
         self.show_step(&step);
         self.note_reads(at, &step);
         self.laws.after_step(&step, &mut self.shadows, &mut self.coverage)?;

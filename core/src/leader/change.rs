@@ -246,18 +246,18 @@ impl Leader {
     }
 
     /// With check-quorum, a leader that hears too few voters steps down, and nobody could take its
-    /// place. Those that are new are heard before they vote.
+    /// place. Those that are new are heard before they vote. One that lost its disk is as good as
+    /// not heard: if too few others stay, nobody could vouch for it.
     fn check_operable(
         &self,
         node: &Node,
         members: &Membership,
         wanted: &Membership,
     ) -> Result<(), ChangeError> {
-        let hears = |id| !members.is_voter(id) || id == node.id || self.hears(node, id);
-        if !node.config.check_quorum
-            || wanted.voters() == members.voters()
-            || wanted.is_quorum(hears)
-        {
+        let counts = |id| self.progress.get(&id).is_some_and(|progress| progress.disk.counts());
+        let is_heard = |id| counts(id) && (self.hears(node, id) || !node.config.check_quorum);
+        let hears = |id| !members.is_voter(id) || id == node.id || is_heard(id);
+        if wanted.voters() == members.voters() || wanted.is_quorum(hears) {
             return Ok(());
         }
         let heard = wanted.voters().iter().filter(|id| hears(**id)).count();

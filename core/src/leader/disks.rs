@@ -33,8 +33,8 @@ pub(super) fn hear_disk(
 /// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.
 pub(super) fn is_kept_empty(node: &Node, progress: &Progress, term_start: Index) -> bool {
-    let forms_cluster = term_start == Index::ZERO.next() && node.disk != DiskId::UNKNOWN;
-    forms_cluster && !progress.disk.is_accepted()
+    let forms_cluster = term_start == Index::ZERO.next() && node.commit_index < term_start;
+    forms_cluster && node.disk != DiskId::UNKNOWN && !progress.disk.is_accepted()
 }
 
 impl Leader {
@@ -86,11 +86,11 @@ impl Leader {
         let mut any = false;
         for progress in self.progress.values_mut() {
             if let Some(proof) = progress.disk.doubted_until() {
-                let lacks = |id| match stored.get(&id) {
-                    Some(index) => *index < proof,
-                    None => id != node.id || node.log.durable() < proof,
+                let has = |id| match stored.get(&id) {
+                    Some(index) => *index >= proof,
+                    None => id == node.id && node.log.durable() >= proof,
                 };
-                if !members.is_quorum(lacks) {
+                if members.meets_every_majority(has) {
                     progress.disk.prove();
                 }
             }

@@ -107,8 +107,8 @@ impl Leader {
                 let snapshot = sending.snapshot.clone();
                 node.effect(Effect::ReadSnapshot { to, snapshot, offset, max_bytes });
             }
-            // Who is not heard is waited for no longer.
-            if node.now.since(progress.last_contact) < node.config.election_timeout {
+            let is_heard = node.now.since(progress.last_contact) < node.config.election_timeout;
+            if sending.is_worth_keeping(node.now, is_heard, &node.config) {
                 let index = sending.snapshot.last_included().index;
                 node.sending_from =
                     Some(node.sending_from.map_or(index, |other: Index| other.min(index)));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, ReadId};
 use actix_raft_core::random::Random;
-use actix_raft_core::types::Term;
+use actix_raft_core::types::{Index, Term};
 
 use crate::support::cluster::Cluster;
 use crate::support::disk::Image;
@@ -42,6 +42,11 @@ fn tweak(config: &mut actix_raft_core::config::Config, seed: u64) {
     config.pre_vote = !seed.is_multiple_of(3);
     config.recent_entries_bytes = 500;
     config.max_append_bytes = 300;
+    if seed % 2 == 1 {
+        config.snapshot_policy.entries = Some(1 + seed % 7);
+        config.entries_kept = seed / 2 % 4;
+        config.snapshot_chunk_bytes = 400;
+    }
 }
 
 impl Chaos {
@@ -97,7 +102,7 @@ impl Chaos {
             }
             165..=169 => drop(self.cluster.network.pop_back()),
             170..=171 if is_up => self.cluster.crash(id),
-            172..=177 if !is_up => self.cluster.restart(id),
+            172..=177 if !is_up => self.restart(id),
             178..=179 if is_up => self.cluster.server(id).prompt.saves = false,
             180..=187 if is_up => {
                 self.cluster.server(id).prompt.saves = true;
@@ -138,6 +143,12 @@ impl Chaos {
         }
     }
 
+    /// With another seed than in its earlier lives.
+    fn restart(&mut self, id: u64) {
+        self.cluster.server(id).config.seed = self.random.next_u64();
+        self.cluster.restart(id);
+    }
+
     fn is_trusted(&self, id: u64) -> bool {
         let server = &self.cluster.servers[id as usize - 1];
         server.disk.durable.hard_state.trusted
@@ -151,6 +162,7 @@ impl Chaos {
         }
         self.disks += 1;
         self.losses += 1;
+        self.cluster.server(id).config.seed = self.random.next_u64();
         self.cluster.wipe(id, self.disks);
         self.forgetful.insert(id);
     }
@@ -173,6 +185,15 @@ impl Chaos {
                     None => self.committed.push(entry.clone()),
                 }
             }
+            // What is announced as committed is promised to clients before it is applied.
+            let announced =
+                if server.is_up() { server.status().commit_index.0 as usize } else { 0 };
+            for index in self.committed.len() + 1..=announced {
+                match server.disk.live.entry(Index(index as u64)) {
+                    Some(entry) => self.committed.push(entry.clone()),
+                    None => break,
+                }
+            }
         }
         let reads = std::mem::take(&mut self.reads);
         for (at, id, known) in reads {
@@ -189,7 +210,7 @@ impl Chaos {
         self.cluster.heal();
         for id in 1..=self.count() {
             if !self.cluster.server(id).is_up() {
-                self.cluster.restart(id);
+                self.restart(id);
             }
             self.cluster.server(id).prompt.saves = true;
             let saved = self.cluster.server(id).saved();

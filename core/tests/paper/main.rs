@@ -25,6 +25,7 @@ mod leases;
 mod lost_disk;
 mod membership;
 mod membership_chaos;
+mod membership_disks;
 mod membership_hostile;
 mod membership_snapshots;
 mod pre_vote;

@@ -2,14 +2,16 @@
 //! reordered, disks are slow, and servers crash. What was committed stays, and the cluster ends with
 //! the members that were asked for last. B 72
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use std::sync::Arc;
 
 use actix_raft_core::admin::{ChangeAnswer, ChangeError, MemberChange};
-use actix_raft_core::entry::Entry;
+use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::event::Event;
-use actix_raft_core::membership::Address;
+use actix_raft_core::membership::{Address, Membership};
 use actix_raft_core::random::Random;
-use actix_raft_core::types::{NodeId, Term};
+use actix_raft_core::types::{Index, NodeId, Term};
 
 use crate::support::cluster::Cluster;
 use crate::support::words::*;
@@ -23,19 +25,25 @@ struct Chaos {
     random: Random,
     committed: Vec<Entry>,
     leaders: BTreeMap<Term, u64>,
+    /// Those that were not trusted at some time since all voters were.
+    forgetful: BTreeSet<NodeId>,
+    disks: u64,
 }
 
 impl Chaos {
     fn new(seed: u64) -> Chaos {
-        let mut cluster = Cluster::with(FIRST, |config| tweak(config, seed));
+        let mut cluster = Cluster::on_disks_with(FIRST, |config| tweak(config, seed));
         for _ in FIRST..ALL {
-            cluster.add_pristine_with(|config| tweak(config, seed));
+            let id = cluster.add_pristine_with(|config| tweak(config, seed));
+            cluster.wipe(id, 10 * id);
         }
         Chaos {
             cluster,
             random: Random::new(seed),
             committed: Vec::new(),
             leaders: BTreeMap::new(),
+            forgetful: BTreeSet::new(),
+            disks: 100,
         }
     }
 
@@ -63,7 +71,8 @@ impl Chaos {
     fn act(&mut self) {
         let id = self.any_server();
         let is_up = self.cluster.server(id).is_up();
-        match self.below(100) {
+        match self.below(101) {
+            100 => self.lose_disk(id),
             0..=54 => self.deliver(),
             55..=74 if is_up => {
                 let step = std::time::Duration::from_millis(1 + self.below(6));
@@ -129,14 +138,83 @@ impl Chaos {
             1 => Chaos::only(self.random.next_u64()),
             _ => Chaos::only(self.random.next_u64() & self.random.next_u64()),
         };
-        if let Some(leader) = self.cluster.leaders().last() {
-            self.cluster.change_if(*leader, &changes, None, ChangeAnswer::Final);
+        let Some(leader) = self.cluster.leaders().last().copied() else {
+            return;
+        };
+        // Nobody can tell a leader that a majority of what it is asked for has just lost its disks.
+        let wanted = self.cluster.membership(leader).1.changed_by(&changes);
+        if wanted.is_ok_and(|members| self.is_bearable(&members)) {
+            self.cluster.change_if(leader, &changes, None, ChangeAnswer::Final);
+        }
+    }
+
+    /// Every configuration that may still decide anything: what any server has in mind or on disk
+    /// beyond the last one that it knows to be committed, and what is under way to it.
+    fn configurations(&self) -> Vec<Arc<Membership>> {
+        let mut found = Vec::new();
+        let mut note = |entry: &Entry| match &entry.payload {
+            EntryPayload::ConfigChange(members) => found.push(Arc::clone(members)),
+            EntryPayload::Blank | EntryPayload::Normal(_) => {}
+        };
+        for message in &self.cluster.network {
+            append_of(&message.body).into_iter().flat_map(|m| m.entries.iter()).for_each(&mut note);
+        }
+        let mut based = Vec::new();
+        for server in &self.cluster.servers {
+            let known = if server.is_up() { server.status().commit_index } else { Index::ZERO };
+            for image in [&server.disk.live, &server.disk.durable] {
+                let base = image.base.membership.clone();
+                let settled = image.entries.iter().rfind(|entry| {
+                    entry.index <= known && matches!(entry.payload, EntryPayload::ConfigChange(_))
+                });
+                let from = settled.map_or(Index::ZERO, |entry| entry.index);
+                image.entries.iter().filter(|entry| entry.index >= from).for_each(&mut note);
+                based.extend(base.filter(|_| settled.is_none()).map(|(_, members)| members));
+            }
+        }
+        found.extend(based);
+        found
+    }
+
+    fn is_bearable(&self, members: &Membership) -> bool {
+        let remembers = |id| !self.forgetful.contains(&id);
+        let goal = members.goal().is_none_or(|goal| goal.meets_every_majority(remembers));
+        goal && members.meets_every_majority(remembers)
+    }
+
+    /// Unless that would be more than anyone could bear: in no configuration may a majority forget.
+    fn lose_disk(&mut self, id: u64) {
+        let before = self.forgetful.clone();
+        self.forgetful.insert(NodeId(id));
+        if self.configurations().iter().all(|members| self.is_bearable(members)) {
+            self.disks += 1;
+            self.cluster.wipe(id, self.disks);
+        } else {
+            self.forgetful = before;
+        }
+    }
+
+    fn note_forgetful(&mut self) {
+        let trusted =
+            |id: &NodeId| self.cluster.servers[id.0 as usize - 1].disk.durable.hard_state.trusted;
+        let voters: BTreeSet<NodeId> = self
+            .configurations()
+            .iter()
+            .flat_map(|m| {
+                m.members().keys().copied().filter(|id| m.is_voter(*id)).collect::<Vec<_>>()
+            })
+            .collect();
+        if voters.iter().all(trusted) {
+            self.forgetful.clear();
         }
     }
 
     /// Figure 3: election safety, leader completeness as far as it shows, state machine safety; and
     /// two configurations in force whose majorities could decide apart never go unnoticed by these.
     fn check(&mut self) {
+        if !self.forgetful.is_empty() {
+            self.note_forgetful();
+        }
         for id in self.cluster.leaders() {
             let leader = *self.leaders.entry(Term(self.cluster.term(id))).or_insert(id);
             assert_eq!(leader, id, "two leaders in a term");

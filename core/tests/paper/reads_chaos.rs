@@ -243,6 +243,11 @@ impl Chaos {
 
 fn tweak(config: &mut Config, seed: u64) {
     config.pre_vote = !seed.is_multiple_of(3);
+    if seed % 2 == 1 {
+        config.snapshot_policy.entries = Some(1 + seed % 7);
+        config.entries_kept = seed / 2 % 4;
+        config.snapshot_chunk_bytes = 400;
+    }
     config.lease = (seed % 4 != 3).then_some(Lease { max_clock_drift_percent: 0 });
 }
 

@@ -26,6 +26,15 @@ pub(crate) struct NodeStatus {
     pub(crate) last_applied: u64,
     pub(crate) last_log_index: u64,
     pub(crate) state_digest: StateDigest,
+    /// Whether it may vote: not with a new disk, before it has caught up.
+    #[serde(default = "yes")]
+    pub(crate) trusted: bool,
+    #[serde(default)]
+    pub(crate) disk_is_full: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A hash of everything stored, as of a log index.

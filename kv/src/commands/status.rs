@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
 
+use super::watch::lag_of;
 use super::{ClientArgs, EXIT_CODES, NoneReached, print};
 use crate::client::endpoint::Endpoint;
 use crate::client::probe::{NodeStatus, Probe};
@@ -73,13 +74,50 @@ fn table_of(answers: &[(Endpoint, Answered)]) -> String {
         }
         table.add_row(row);
     }
-    table.to_string()
+    let peers: Vec<String> = answers.iter().filter_map(|(_, answer)| peers_of(answer)).collect();
+    match peers.is_empty() {
+        true => table.to_string(),
+        false => format!("{table}\n{}", peers.join("\n")),
+    }
+}
+
+/// What the other members lack, in a leader's eyes.
+fn peers_of(answer: &Answered) -> Option<String> {
+    let status = answer.as_ref().ok()?;
+    let peers = status["peers"].as_array().filter(|peers| !peers.is_empty())?;
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["peer", "has entries up to", "behind", "bytes on their way", "last contact"]);
+    for peer in peers {
+        let (behind, contact) = lag_of(peer);
+        let number = |name: &str| peer[name].to_string();
+        table.add_row([
+            number("id"),
+            number("match_index"),
+            behind,
+            number("in_flight_bytes"),
+            contact,
+        ]);
+    }
+    Some(format!("The members in the eyes of server {}:\n{table}", status["id"]))
+}
+
+/// The role, and what keeps the server from all that the role can do.
+fn role_of(status: &NodeStatus) -> String {
+    let mut role = status.role.clone();
+    if !status.trusted {
+        role += ", new disk";
+    }
+    if status.disk_is_full {
+        role += ", disk full";
+    }
+    role
 }
 
 fn cells(status: NodeStatus) -> [String; 8] {
     [
         status.id.to_string(),
-        status.role,
+        role_of(&status),
         status.term.to_string(),
         status.leader.map_or("none".to_string(), |leader| leader.to_string()),
         status.commit_index.to_string(),
@@ -100,8 +138,16 @@ mod tests {
             "last_applied": 9, "last_log_index": 11,
             "state_digest": { "index": 9, "digest": "00000000000000ff" },
         });
+        let leader = json!({
+            "id": 1, "role": "leader", "term": 3, "leader": 1, "commit_index": 10,
+            "last_applied": 9, "last_log_index": 11, "trusted": true, "disk_is_full": true,
+            "state_digest": { "index": 9, "digest": "00000000000000ff" },
+            "peers": [{ "id": 2, "match_index": 8, "behind_entries": 3, "in_flight_bytes": 77,
+                "last_contact_ms": 5, "snapshot": null }],
+        });
         let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
         let answers = [
+            (endpoint("d:4"), Ok(leader)),
             (endpoint("a:1"), Ok(status)),
             (endpoint("b:2"), Err("connection refused".to_string())),
             (endpoint("c:3"), Ok(json!("what"))),
@@ -113,10 +159,12 @@ mod tests {
         }
         assert!(row("http://b:2").contains("unreachable: connection refused"), "{table}");
         assert!(row("http://c:3").contains("unreachable: not a status"), "{table}");
+        assert!(row("http://d:4").contains("leader, disk full"), "{table}");
+        assert!(table.contains("3 entries") && table.contains("5 ms ago"), "{table}");
         let json: Value = serde_json::from_str(&json_of(&answers).unwrap()).unwrap();
         assert_eq!(json[0]["status"]["term"], 3);
         assert_eq!(
-            json[1],
+            json[2],
             json!({
                 "endpoint": "http://b:2", "status": null, "error": "connection refused",
             })

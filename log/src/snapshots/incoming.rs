@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_raft_core::mutants::{Mutant, is_planted};
 use actix_raft_core::snapshot::{Snapshot, SnapshotChunk};
+use actix_raft_core::types::LogPosition;
 use tracing::warn;
 
 use super::blocks::{Blocks, Broken};
@@ -202,6 +203,16 @@ impl SnapshotStore {
             offset += read as u64;
         }
         Ok(received)
+    }
+
+    /// Throws away what is here of a snapshot that includes no more than one that was built.
+    pub(crate) fn throw_away_until(&self, position: LogPosition) {
+        let Some(mut slot) = self.idle_incoming() else { return };
+        let old =
+            |incoming: &mut Incoming| incoming.snapshot.last_included().index <= position.index;
+        if let Some(incoming) = slot.take_if(old) {
+            self.throw_away(&incoming.name);
+        }
     }
 
     fn throw_away(&self, name: &str) {

@@ -35,6 +35,8 @@ struct Shared {
     parts: AtomicU64,
     /// Those that can be read: the latest, and before it older ones that no longer have a name.
     kept: Mutex<Vec<Kept>>,
+    /// Held by who puts another one in their place.
+    publishing: Mutex<()>,
     incoming: Mutex<Option<Incoming>>,
 }
 
@@ -71,6 +73,7 @@ impl SnapshotStore {
             compress,
             parts: AtomicU64::new(0),
             kept: Mutex::new(kept),
+            publishing: Mutex::new(()),
             incoming: Mutex::new(None),
         };
         SnapshotStore { shared: Arc::new(shared) }
@@ -143,8 +146,9 @@ impl SnapshotStore {
         let snapshot = stored.snapshot.clone();
         let position = snapshot.last_included();
         let target = snapshot_name(position);
-        let mut kept = lock(&self.shared.kept);
-        let latest = kept.last().map(|kept| kept.stored.snapshot.last_included());
+        // What is kept is not locked while the disk works: the log asks for the latest at each save.
+        let publishing = lock(&self.shared.publishing);
+        let latest = self.latest().map(|latest| latest.last_included());
         if let Some(latest) = latest.filter(|latest| latest.index > position.index) {
             return Err(SnapshotError::Superseded { position, latest });
         }
@@ -153,10 +157,11 @@ impl SnapshotStore {
             self.disk().sync_dir().map_err(self.io("sync", ""))?;
         }
         // Who is in the middle of one reads on; it needs no name.
+        let mut kept = lock(&self.shared.kept);
         kept.retain(|kept| kept.is_served);
         kept.iter_mut().for_each(|kept| kept.is_served = false);
         kept.push(Kept::new(stored));
-        drop(kept);
+        drop((kept, publishing));
         if let Some(older) = latest.filter(|latest| *latest != position) {
             let older = snapshot_name(older);
             if let Err(error) = self.disk().remove(&older) {
@@ -177,6 +182,11 @@ impl SnapshotStore {
 
     pub(crate) fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
         lock(&self.shared.incoming)
+    }
+
+    /// The same, if nobody is receiving or installing right now.
+    pub(crate) fn idle_incoming(&self) -> Option<MutexGuard<'_, Option<Incoming>>> {
+        self.shared.incoming.try_lock().ok()
     }
 
     /// What to call a disk's refusal.

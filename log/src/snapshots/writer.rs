@@ -88,6 +88,7 @@ impl SnapshotWriter {
         let stored = Stored { snapshot, file: Arc::clone(&self.file), pages };
         let published = self.store.publish(self.name.as_deref().unwrap_or_default(), stored)?;
         self.name = None;
+        self.store.throw_away_until(published.last_included());
         Ok(published)
     }
 

@@ -191,7 +191,8 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
     let members = [1, 2].map(|n| (NodeId(n), address(n)));
     let joint = Membership::joint([NodeId(1)], Some([NodeId(2)].into()), members.clone()).unwrap();
     let goal = Membership::new([NodeId(1)], [(NodeId(1), address(1))]).unwrap();
-    let moving = joint.clone().on_the_way_to(Arc::new(goal)).unwrap();
+    let founded = joint.clone().founded_on([(NodeId(1), DiskId(0xd15c))].into());
+    let moving = founded.on_the_way_to(Arc::new(goal)).unwrap();
     let (joint, moving) = (Arc::new(joint), Arc::new(moving));
     let entry = |term, index, payload| Entry { term: Term(term), index: Index(index), payload };
     let append = AppendEntriesRequest {
@@ -215,11 +216,18 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
             term: Term(3),
             round: 300,
             disk,
-            trusted: true,
-            disk_is_full: false,
+            trusted: disk == DiskId::UNKNOWN,
+            disk_is_full: disk != DiskId::UNKNOWN,
             outcome,
         };
         MessageBody::AppendEntriesResponse(response)
+    };
+    let to_founder = VoteRequest {
+        term: Term(3),
+        last_log: LogPosition::ZERO,
+        kind: VoteKind::Transfer,
+        round: 9,
+        disk: DiskId(0xd15c),
     };
     let vote = |refusal: Option<VoteRefusal>| {
         MessageBody::VoteResponse(VoteResponse {
@@ -228,7 +236,7 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
             round: 9,
             vote_granted: refusal.is_none(),
             refusal,
-            disk: DiskId::UNKNOWN,
+            disk: if refusal.is_some() { DiskId(0xd15c) } else { DiskId::UNKNOWN },
         })
     };
     let last_included = LogPosition::new(2, 6);
@@ -257,6 +265,7 @@ pub fn one_of_each() -> Vec<(&'static str, Message)> {
         ("matched", message(2, 1, response(DiskId(0xd15c), matched))),
         ("conflict", message(2, 1, response(DiskId::UNKNOWN, conflict))),
         ("vote request", numbered(1, 2, 9)),
+        ("vote request to a founder", message(1, 2, MessageBody::VoteRequest(to_founder))),
         ("vote granted", message(2, 1, vote(None))),
         ("vote refused", message(2, 1, vote(Some(VoteRefusal::LogBehind)))),
         ("install", message(1, 2, MessageBody::InstallSnapshotRequest(install))),

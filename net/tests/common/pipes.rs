@@ -6,15 +6,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_raft_net::config::TransportConfig;
 use actix_raft_net::stream::{Listener, Opening, Pending, Sockets, Stream};
 use actix_raft_net::transport::{BindError, Transport};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split,
+};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Sleep, sleep};
+use tokio::time::interval;
 
 use super::{Arrivals, Recorder};
 
@@ -26,7 +28,8 @@ pub enum Weather {
     /// What is written is lost, and connections that lived then never say anything again, nor that
     /// they have ended. New ones are not made.
     Silent,
-    /// What is written arrives little by little: 1000 bytes each tenth of a second.
+    /// On connections made now, what is written is taken at once and arrives little by little: 1000
+    /// bytes each tenth of a second. It is lost if who wrote it has left when an answer comes.
     Slow,
 }
 
@@ -124,7 +127,12 @@ impl Sockets for Ends {
                 }
                 changed.await;
             }
-            let (near, far) = duplex(1024);
+            let (near, mut far) = duplex(1024);
+            if self.0.sky.lock().weather == Weather::Slow {
+                let (slow, slow_far) = duplex(1024);
+                tokio::spawn(trickle(far, slow));
+                far = slow_far;
+            }
             let listeners = self.0.listeners.lock().unwrap();
             let listener = listeners.get(address).ok_or(io::ErrorKind::ConnectionRefused)?;
             listener.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
@@ -134,7 +142,6 @@ impl Sockets for Ends {
                 stream: Some(near),
                 sky: Arc::clone(&self.0.sky),
                 is_lost: false,
-                pause: None,
             });
             Ok(stream)
         })
@@ -164,12 +171,39 @@ impl Listener for Arriving {
     }
 }
 
+/// A slow network between two ends.
+async fn trickle(near: DuplexStream, far: DuplexStream) {
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (split(near), split(far));
+    let there = async {
+        let (mut taken, mut is_open) = (Vec::new(), true);
+        let mut tick = interval(Duration::from_millis(100));
+        while is_open || !taken.is_empty() {
+            tokio::select! {
+                read = from_near.read_buf(&mut taken), if is_open => is_open = read.unwrap() > 0,
+                _ = tick.tick() => {
+                    let some: Vec<u8> = taken.drain(..taken.len().min(1000)).collect();
+                    to_far.write_all(&some).await.unwrap();
+                }
+            }
+        }
+        let _ = to_far.shutdown().await;
+        pending::<()>().await;
+    };
+    let back = async {
+        // Ends when either end has left: the other one learns it, and the rest is lost.
+        let _ = tokio::io::copy(&mut from_far, &mut to_near).await;
+    };
+    tokio::select! {
+        () = there => {}
+        () = back => {}
+    }
+}
+
 /// A dialer's end: the weather is made here, for both directions.
 struct Cable {
     stream: Option<DuplexStream>,
     sky: Arc<Sky>,
     is_lost: bool,
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Cable {
@@ -207,17 +241,7 @@ impl AsyncWrite for Cable {
         match self.weather() {
             // The operating system takes it and tries.
             Weather::Silent => Poll::Ready(Ok(bytes.len())),
-            Weather::Fair => self.stream().poll_write(cx, bytes),
-            Weather::Slow => {
-                if let Some(pause) = &mut self.pause {
-                    ready!(pause.as_mut().poll(cx));
-                    self.pause = None;
-                }
-                let some = bytes.len().min(1000);
-                let written = ready!(self.stream().poll_write(cx, &bytes[..some]));
-                self.pause = Some(Box::pin(sleep(Duration::from_millis(100))));
-                Poll::Ready(written)
-            }
+            Weather::Fair | Weather::Slow => self.stream().poll_write(cx, bytes),
         }
     }
 

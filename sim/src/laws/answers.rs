@@ -23,7 +23,14 @@ impl Laws {
         let leads = before.role == RoleName::Leader;
         let law = "a leader takes what clients propose, and nobody else (§5.3)";
         match result {
-            Ok(_) => law!(leads, law, "{before} takes a proposal"),
+            Ok(_) => {
+                law!(leads, law, "{before} takes a proposal");
+                law!(
+                    before.transferring_to.is_none(),
+                    "who hands over takes no proposals (diss. §3.10)",
+                    "{before} takes one"
+                );
+            }
             Err(ProposeError::NotLeader { leader }) => {
                 law!(!leads, law, "{before} refuses a proposal");
                 law!(leader == before.leader, HINT_LAW, "{before} names {leader:?}");
@@ -34,8 +41,14 @@ impl Laws {
                 law!(leads && !all, law, "{before} has committed all, and is overloaded");
                 return Ok(());
             }
-            Err(ProposeError::Transferring { .. } | ProposeError::DiskFull) => {
-                law!(leads, law, "{before} refuses a proposal");
+            Err(ProposeError::Transferring { to }) => {
+                let hands_over = leads && before.transferring_to == Some(to);
+                law!(hands_over, law, "{before} refuses a proposal: it hands over to {to}");
+                return Ok(());
+            }
+            Err(ProposeError::DiskFull) => {
+                let is_full = leads && before.disk_is_full;
+                law!(is_full, law, "{before} refuses a proposal: its disk is full");
                 return Ok(());
             }
         }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
-use actix_raft_core::message::{Message, MessageBody, VoteKind, VoteRequest, VoteResponse};
+use actix_raft_core::membership::Membership;
+use actix_raft_core::message::{
+    Message, MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
+};
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::NodeId;
+use actix_raft_core::types::{NodeId, Time};
 
 use super::memory::Life;
 use super::{Broken, Laws, Step, law, quorums};
@@ -18,6 +21,9 @@ impl Life {
         if self.ballot == Some(response.round) && !answered {
             let votes = if response.vote_granted { &mut self.granted } else { &mut self.refused };
             votes.insert(from);
+            if response.refusal == Some(VoteRefusal::Untrusted) {
+                self.untrusted.insert(from);
+            }
         }
     }
 
@@ -25,6 +31,7 @@ impl Life {
         self.ballot = None;
         self.granted.clear();
         self.refused.clear();
+        self.untrusted.clear();
     }
 }
 
@@ -37,23 +44,27 @@ impl Laws {
         let waits = |role| matches!(role, RoleName::Follower | RoleName::NonVoter);
         // Alone in its cluster, a server stands as soon as that is formed.
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
+        let told = self.is_told_to_stand(step);
+        let asked = step.events.iter().any(|event| matches!(event, Event::TriggerElection { .. }));
         law!(
-            fired || forms || !waits(before.role) || waits(after.role),
+            fired || forms || told || asked || !waits(before.role) || waits(after.role),
             "a follower stands when its patience ends, not before (§5.2)",
             "{before} became {after}"
         );
         let enters = matches!(after.role, RoleName::Candidate | RoleName::Leader)
             && after.current_term > before.current_term;
-        if self.config(step).pre_vote && enters {
+        // Whom its leader has told to stand asks nobody first (diss. §3.10).
+        if self.config(step).pre_vote && enters && !told {
             let granted = &self.lives[step.at].granted;
             law!(
-                self.is_quorum(|id| id == after.id || granted.contains(&id)),
+                self.is_quorum(|id| id == after.id || granted.contains(&id))
+                    || self.is_won_without_untrusted(step, false),
                 "who stands was told by a majority that it would win (diss. §9.6)",
                 "{after} stands, and was told so by {granted:?}"
             );
         }
         let is = |status: &Status| (status.role, status.current_term);
-        if is_candidate(after.role) && (is(before) != is(after) || fired) {
+        if is_candidate(after.role) && is(before) != is(after) {
             self.lives[step.at].forget_ballot();
         }
         self.gives_up(step)
@@ -67,7 +78,8 @@ impl Laws {
             return Ok(());
         };
         let refused = &self.lives[step.at].refused;
-        let is_lost = !self.is_quorum(|id| !refused.contains(&id));
+        let is_lost = !self.is_quorum(|id| !refused.contains(&id))
+            && !self.is_won_without_untrusted(step, true);
         law!(
             !is_candidate(after.role) || !is_lost,
             "who is outvoted gives up (§5.2)",
@@ -85,6 +97,24 @@ impl Laws {
         Ok(())
     }
 
+    /// Whether all say yes but those who have forgotten, if these are too few to decide anything
+    /// among themselves. `silent` is for those who have not answered.
+    fn is_won_without_untrusted(&self, step: &Step<'_>, silent: bool) -> bool {
+        let Life { granted, refused, untrusted, .. } = &self.lives[step.at];
+        let agrees = |id: &NodeId| {
+            let answered = granted.contains(id) || refused.contains(id);
+            *id == step.after.id
+                || granted.contains(id)
+                || untrusted.contains(id)
+                || (silent && !answered)
+        };
+        self.in_force.iter().any(|membership| {
+            let forgot = |id: NodeId| untrusted.contains(&id);
+            quorums::voters(membership).iter().all(agrees)
+                && !quorums::is_quorum(membership, forgot)
+        })
+    }
+
     /// "Send RequestVote RPCs to all other servers" (Figure 2), and each ballot under a number of
     /// its own, so that its answers are told from those to another.
     pub(super) fn asks(&mut self, step: &Step<'_>) -> Result<(), Broken> {
@@ -99,16 +129,22 @@ impl Laws {
         for (to, request) in requests {
             match ballots.iter_mut().find(|(known, _)| known.round == request.round) {
                 Some((_, asked)) => _ = asked.insert(to),
-                None => ballots.push((request, [step.after.id, to].into())),
+                None => ballots.push((request, [to].into())),
             }
         }
+        let others = |membership: &Membership| {
+            let mut others = quorums::voters(membership);
+            others.remove(&step.after.id);
+            others
+        };
         for (request, asked) in ballots {
             let mut recent = self.lives[step.at].recent.iter();
             law!(
-                recent.any(|membership| asked == quorums::voters(membership)),
+                recent.any(|membership| asked == others(membership)),
                 "a candidate asks all voters (Figure 2)",
-                "{} asks {asked:?}",
-                step.after
+                "{} asks {asked:?}, and its configurations were {:?}",
+                step.after,
+                self.lives[step.at].recent
             );
             let life = &mut self.lives[step.at];
             law!(
@@ -138,9 +174,9 @@ impl Laws {
             && before.leader.is_none();
         let is_free = request.term > before.current_term || first;
         let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
-        let excused =
-            self.config(step).check_quorum && is_led && request.kind != VoteKind::Transfer;
-        if !is_free || excused || request.last_log < before.last_log {
+        let is_bound = (self.config(step).check_quorum && is_led) || self.keeps_promise(step);
+        let excused = is_bound && request.kind != VoteKind::Transfer;
+        if !is_free || excused || !before.trusted || request.last_log < before.last_log {
             return Ok(());
         }
         let refused = |effect: &Effect| match effect {
@@ -163,6 +199,30 @@ impl Laws {
             request
         );
         Ok(())
+    }
+
+    /// Whether the leader that a server follows tells it to stand.
+    fn is_told_to_stand(&self, step: &Step<'_>) -> bool {
+        let known = self.leaders.get(&step.before.current_term);
+        step.events.iter().any(|event| match event {
+            Event::Receive(Message {
+                from, body: MessageBody::TimeoutNowRequest(request), ..
+            }) => {
+                // What is heard before it in the same step may have told of the term.
+                request.term >= step.before.current_term
+                    && (known == Some(from) || self.leaders.get(&request.term) == Some(from))
+            }
+            _ => false,
+        })
+    }
+
+    /// Where leases are on, whether a leader may rely on it that this server votes for nobody else:
+    /// it was heard within an election timeout, or may have been before a restart (diss. §6.4.1).
+    pub(super) fn keeps_promise(&self, step: &Step<'_>) -> bool {
+        let (life, config) = (&self.lives[step.at], self.config(step));
+        let lately = |since: Time| step.now.since(since) < config.election_timeout;
+        let heard = life.heard.is_some_and(|(_, _, at)| lately(at));
+        config.lease.is_some() && (heard || life.since.is_some_and(lately))
     }
 
     /// Whether a server has heard the leader of its term, and not the one who asks, within the

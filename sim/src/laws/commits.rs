@@ -1,9 +1,8 @@
-//! Laws of commits, of applied entries, and of reads.
+//! Laws of commits and of applied entries.
 
-use actix_raft_core::effect::{Effect, ReadError};
 use actix_raft_core::entry::Entry;
-use actix_raft_core::event::{Event, ReadId};
-use actix_raft_core::message::{Message, MessageBody};
+use actix_raft_core::event::Event;
+use actix_raft_core::message::MessageBody;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{Index, NodeId};
 
@@ -60,7 +59,7 @@ impl Laws {
             );
             let holds = |id: NodeId| {
                 let disk = shadows.iter().find(|shadow| shadow.id == id);
-                disk.is_some_and(|disk| disk.durable.holds(entry))
+                disk.is_some_and(|disk| self.counts_for(disk, entry))
             };
             law!(
                 self.is_quorum(holds),
@@ -69,6 +68,7 @@ impl Laws {
                 entry.position(),
                 self.voters_who(holds)
             );
+            self.note_membership(entry);
             self.committed.push(entry.clone());
             self.committed_in.push(term);
         }
@@ -117,105 +117,6 @@ impl Laws {
             );
             shadow.applying = next;
         }
-        Ok(())
-    }
-
-    /// A read sees everything that was committed, anywhere, when it arrived (diss. §6.4).
-    pub(super) fn read_ready(
-        &mut self,
-        step: &Step<'_>,
-        id: ReadId,
-        shadow: &Shadow,
-    ) -> Result<(), Broken> {
-        let law = "a read sees all that was committed when it arrived (diss. §6.4)";
-        let (leader, term) = (step.after.id, step.after.current_term);
-        let Some(asked) = self.lives[step.at].reads.remove(&id) else {
-            law!(false, "a read is answered once", "{leader} answers read {}", id.0);
-            return Ok(());
-        };
-        law!(
-            shadow.applied >= asked.committed,
-            law,
-            "{leader} serves a read at {}, and {} was committed",
-            shadow.applied,
-            asked.committed
-        );
-        let leads = step.after.role == RoleName::Leader;
-        law!(leads, "only leaders serve reads", "{leader} is {}", step.after.role);
-        law!(
-            shadow.live.term_at(step.after.commit_index) == Some(term),
-            "no read before an entry of the own term is committed (diss. §6.4)",
-            "{leader} serves a read in term {term} with {} committed",
-            step.after.commit_index
-        );
-        let follows = |id: NodeId| {
-            let followed = self.followed.get(&(id, term));
-            id == leader || followed.is_some_and(|step| *step > asked.step)
-        };
-        law!(
-            self.is_quorum(follows),
-            "a majority follows the leader after a read arrived (diss. §6.4)",
-            "{leader} serves a read in term {term} that only {:?} confirmed",
-            self.voters_who(follows)
-        );
-        Ok(())
-    }
-
-    /// A leader asks at once whether it still leads ("the leader issues a new round of heartbeats",
-    /// diss. §6.4), as soon as it knows what is committed.
-    pub(super) fn read_asked(&self, step: &Step<'_>, shadow: &Shadow) -> Result<(), Broken> {
-        let Step { before, after, .. } = step;
-        let [Event::Read { .. }] = step.events else { return Ok(()) };
-        let knows = shadow.live.term_at(before.commit_index) == Some(before.current_term);
-        if before.role != RoleName::Leader || !knows {
-            return Ok(());
-        }
-        let asked = |id: NodeId| {
-            step.effects.iter().any(|effect| match effect {
-                Effect::Send(Message {
-                    to, body: MessageBody::AppendEntriesRequest(_), ..
-                }) => *to == id,
-                _ => false,
-            })
-        };
-        law!(
-            self.voters_who(|id| id != after.id && !asked(id)).is_empty(),
-            "a leader that is to read asks at once whether it leads (diss. §6.4)",
-            "{after} does not ask all"
-        );
-        Ok(())
-    }
-
-    pub(super) fn read_refused(
-        &mut self,
-        step: &Step<'_>,
-        id: ReadId,
-        error: ReadError,
-    ) -> Result<(), Broken> {
-        match error {
-            ReadError::NotLeader { leader } => self.names_leader(step, leader)?,
-            ReadError::LeaseDisabled => law!(
-                self.config(step).lease.is_none(),
-                "a lease read is refused where leases are off (diss. §6.4.1)",
-                "{} refuses read {}",
-                step.after,
-                id.0
-            ),
-        }
-        let known = self.lives[step.at].reads.remove(&id).is_some();
-        law!(known, "a read is answered once", "{} refuses read {}", step.after.id, id.0);
-        Ok(())
-    }
-
-    /// Whoever waits for a leader is told when it leaves office.
-    pub(super) fn reads_end_with_office(&self, step: &Step<'_>) -> Result<(), Broken> {
-        let left = step.before.role == RoleName::Leader && !step.leads_on();
-        let told = step.effects.contains(&Effect::LeadershipLost);
-        let law = "who waits for a leader is told when it leaves office";
-        law!(!left || told, law, "{} left office without a word", step.after.id);
-        let open = self.lives[step.at].reads.len();
-        let is_leader = step.after.role == RoleName::Leader;
-        law!(is_leader || open == 0, law, "{} leaves {open} reads waiting", step.after.id);
         Ok(())
     }
 

@@ -61,6 +61,11 @@ impl Laws {
             matches!(effect, Effect::ReadLog { reader: LogReader::Follower(id), .. } if id == from)
         });
         let reading = reads || life.reading.contains(&LogReader::Follower(*from));
+        // What is purged can't be sent: a snapshot takes its place (§7). One that was removed is seen
+        // off without haste.
+        if agree < shadow.live.purged() || !self.is_member(*from) {
+            return Ok(());
+        }
         let is_news = life.asked.get(from) == Some(&prev_log_index) && prev_log_index > matched;
         law!(
             !is_news || reading || first.is_some(),

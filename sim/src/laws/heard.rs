@@ -3,7 +3,8 @@
 use actix_raft_core::effect::Effect;
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{
-    AppendEntriesRequest, AppendOutcome, Message, MessageBody, VoteKind, VoteRequest,
+    AppendEntriesRequest, AppendOutcome, InstallOutcome, Message, MessageBody, VoteKind,
+    VoteRequest,
 };
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{Index, NodeId};
@@ -37,9 +38,27 @@ impl Laws {
                 }
             }
             MessageBody::VoteResponse(response) => life.vote(message.from, response),
+            MessageBody::InstallSnapshotRequest(request) => {
+                let told = life.told.entry(request.term).or_default();
+                *told = (*told).max(request.snapshot.last_included().index);
+                if request.term >= step.before.current_term {
+                    self.followed.insert((step.after.id, request.term), self.steps);
+                }
+                if request.term == step.after.current_term {
+                    life.heard = Some((request.term, message.from, step.now));
+                }
+            }
+            MessageBody::InstallSnapshotResponse(response) => {
+                if response.term == step.before.current_term {
+                    life.contacts.insert(message.from, step.now);
+                    if response.outcome == InstallOutcome::Installed {
+                        let known = life.matched.entry(message.from).or_default();
+                        *known = (*known).max(response.last_included.index);
+                    }
+                    life.pieces.remove(&message.from);
+                }
+            }
             MessageBody::VoteRequest(_)
-            | MessageBody::InstallSnapshotRequest(_)
-            | MessageBody::InstallSnapshotResponse(_)
             | MessageBody::TimeoutNowRequest(_)
             | MessageBody::ReadIndexRequest(_)
             | MessageBody::ReadIndexResponse(_) => {}
@@ -73,6 +92,8 @@ impl Laws {
             };
         }
         match &message.body {
+            // An answer of any term is true of reads that are older than the question.
+            MessageBody::ReadIndexResponse(_) => Ok(()),
             MessageBody::AppendEntriesRequest(request) => {
                 self.append_request_heard(step, message, request, shadow)
             }
@@ -86,11 +107,19 @@ impl Laws {
                 Ok(())
             }
             MessageBody::VoteRequest(request) => self.vote_request_heard(step, message, request),
-            MessageBody::InstallSnapshotRequest(_)
-            | MessageBody::InstallSnapshotResponse(_)
+            MessageBody::InstallSnapshotRequest(_) => {
+                law!(
+                    after.leader == Some(message.from) && after.current_term == term,
+                    "a server follows the leader of its term (§5.2)",
+                    "{after} after {} of {}",
+                    message.body,
+                    message.from
+                );
+                Ok(())
+            }
+            MessageBody::InstallSnapshotResponse(_)
             | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => {
+            | MessageBody::ReadIndexRequest(_) => {
                 law!(
                     after.current_term >= term,
                     "a later term is taken over (§5.1)",
@@ -182,7 +211,7 @@ impl Laws {
         );
         let last = end_of(request);
         law!(
-            after.last_log.index >= last,
+            after.last_log.index >= last || before.disk_is_full,
             "a follower stores what matches (§5.3)",
             "{after} after {}",
             message.body
@@ -263,6 +292,15 @@ impl Laws {
                 !granted && after.current_term == before.current_term,
                 "who hears a leader does not vote (diss. §4.2.3)",
                 "{before} became {after} by {}",
+                message.body
+            );
+        }
+        if self.keeps_promise(step) && request.kind != VoteKind::Transfer {
+            let leader = before.leader;
+            law!(
+                !granted || leader == Some(from),
+                "who may have promised a leader votes for nobody else (diss. §6.4.1)",
+                "{before} became {after} by {} of {from}",
                 message.body
             );
         }

@@ -2,43 +2,15 @@
 
 use std::sync::Arc;
 
-use actix_raft_core::entry::Entry;
+use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::status::Status;
-use actix_raft_core::stored::Base;
-use actix_raft_core::types::{LogPosition, Term};
+use actix_raft_core::types::Term;
 
+use super::memory::Known;
 use super::{Broken, Laws, Shadow, Step, law};
 use crate::coverage::{Coverage, Situation};
 
 impl Laws {
-    /// The log begins after another position: its own, or one that a snapshot includes (§7).
-    pub(super) fn begins_after(
-        &mut self,
-        step: &Step<'_>,
-        base: &Base,
-        shadow: &mut Shadow,
-    ) -> Result<(), Broken> {
-        let at = base.last_included;
-        law!(
-            at.index >= shadow.live.purged(),
-            "what is purged never comes back (§7)",
-            "the log of {} began after {}, and now after {at}",
-            step.after.id,
-            shadow.live.purged()
-        );
-        if at != LogPosition::ZERO {
-            let committed = self.committed.get(at.index.prev().0 as usize).map(Entry::position);
-            law!(
-                committed == Some(at),
-                "only what is committed is purged (§7)",
-                "{} begins its log after {at}, and {committed:?} was committed there",
-                step.after.id
-            );
-        }
-        shadow.live.begin_after(base);
-        Ok(())
-    }
-
     /// A run of entries is stored: Log Matching (§5.3), step by step: each entry is the same wherever
     /// it stands, and so is the one before it.
     pub(super) fn stored(
@@ -58,6 +30,9 @@ impl Laws {
         );
         if first.index <= last.index {
             coverage.note(Situation::SuffixTruncated);
+            if shadow.live.membership().is_some_and(|(since, _)| *since >= first.index) {
+                coverage.note(Situation::ConfigurationTruncated);
+            }
             law!(
                 !step.leads_on(),
                 "Leader Append-Only (Figure 3)",
@@ -81,6 +56,9 @@ impl Laws {
                 first.position()
             );
         }
+        if let Some(entry) = run.iter().find(|entry| is_configuration(entry)) {
+            self.configures(step, entry, shadow, coverage)?;
+        }
         shadow.live.append(run);
         let mut prev = shadow.live.term_at(first.index.prev()).unwrap_or_default();
         for entry in run.iter() {
@@ -95,11 +73,14 @@ impl Laws {
         if self.entries.len() <= place {
             self.entries.resize_with(place + 1, Vec::new);
         }
-        let known = self.entries[place].iter().find(|(known, _)| known.term == entry.term);
+        let known = self.entries[place].iter().find(|known| known.entry.term == entry.term);
         match known {
-            None => self.entries[place].push((entry.clone(), prev)),
-            Some((known, known_prev)) => law!(
-                known == entry && *known_prev == prev,
+            None => {
+                let since = self.steps;
+                self.entries[place].push(Known { entry: entry.clone(), prev, since });
+            }
+            Some(known) => law!(
+                known.entry == *entry && known.prev == prev,
                 "Log Matching (Figure 3)",
                 "two logs differ at {} or before it",
                 entry.position()
@@ -127,11 +108,24 @@ impl Laws {
             step.after
         );
         law!(
-            shadow.durable.term_at(last_durable) == shadow.live.term_at(last_durable),
+            shadow.live.base().last_included == step.after.purged,
+            law,
+            "its log begins after {}: {} purged={}",
+            shadow.live.base().last_included,
+            step.after,
+            step.after.purged
+        );
+        law!(
+            shadow.durable.term_at(last_durable) == shadow.live.term_at(last_durable)
+                || last_durable <= shadow.live.purged(),
             "what counts as durable is on disk",
             "{last_durable} is not: {}",
             step.after
         );
         Ok(())
     }
+}
+
+fn is_configuration(entry: &Entry) -> bool {
+    matches!(entry.payload, EntryPayload::ConfigChange(_))
 }

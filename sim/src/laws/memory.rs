@@ -2,18 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_raft_core::admin::RequestId;
 use actix_raft_core::effect::InitializeError;
-use actix_raft_core::event::{LogReader, ReadId};
+use actix_raft_core::entry::Entry;
+use actix_raft_core::event::{Consistency, LogReader, ReadId};
 use actix_raft_core::membership::Membership;
-use actix_raft_core::stored::SaveId;
+use actix_raft_core::snapshot::Snapshot;
+use actix_raft_core::stored::{Base, SaveId};
 use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
+
+use super::requests::Request;
 
 /// What the laws remember of a server until it crashes.
 #[derive(Default)]
 pub(super) struct Life {
     /// The leader it heard last, in which term, when by its own clock.
     pub(super) heard: Option<(Term, NodeId, Time)>,
+    /// When it started, by its own clock; `None` while it is down.
+    pub(super) since: Option<Time>,
+    /// Whether it told another server to stand, since it leads.
+    pub(super) told_to_stand: bool,
     /// How far requests of a term have told it the leader's log.
     pub(super) told: BTreeMap<Term, Index>,
     pub(super) reads: BTreeMap<ReadId, Asked>,
@@ -30,21 +40,48 @@ pub(super) struct Life {
     /// The last save with a term and vote, until it hears that it is on disk.
     pub(super) unsaved: Option<SaveId>,
     pub(super) in_flight: BTreeMap<NodeId, InFlight>,
+    /// As a leader: how many bytes of pieces of snapshots were sent to each since it answered.
+    pub(super) pieces: BTreeMap<NodeId, InFlight>,
+    /// Saves that are not known to be on disk, and when they were asked for.
+    pub(super) saves: VecDeque<(SaveId, Time)>,
+    /// Whether something beside its role lets it wake, before this step.
+    pub(super) was_busy: bool,
+    /// The longest that it may have been told to wait for a leader beyond the usual.
+    pub(super) patience: Duration,
+    /// What it builds and installs.
+    pub(super) building: Option<Base>,
+    pub(super) installing: Option<Snapshot>,
     /// The numbers of all ballots that it held, that of its present one, and who said yes and no.
     pub(super) ballots: BTreeSet<u64>,
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
     pub(super) refused: BTreeSet<NodeId>,
+    /// Of those who said no, who did so because their disk is new.
+    pub(super) untrusted: BTreeSet<NodeId>,
+    /// What operators wait for.
+    pub(super) requests: BTreeMap<RequestId, Request>,
     /// The configurations that were in force last.
     pub(super) recent: VecDeque<Arc<Membership>>,
     /// What those who form a cluster on it must be answered.
     pub(super) forms: VecDeque<Result<(), InitializeError>>,
 }
 
+/// An entry that was in a log.
+pub(super) struct Known {
+    pub(super) entry: Entry,
+    /// The term of the one before it.
+    pub(super) prev: Term,
+    /// The step in which it was first stored.
+    pub(super) since: u64,
+}
+
 /// What was known when a read arrived.
 pub(super) struct Asked {
     pub(super) committed: Index,
     pub(super) step: u64,
+    pub(super) consistency: Consistency,
+    /// Whether the server led when it arrived.
+    pub(super) of_leader: bool,
 }
 
 /// Requests with entries since a server was heard last.
@@ -60,6 +97,8 @@ pub(super) struct InFlight {
 
 /// The log of a term's leader: it only grows.
 pub(super) struct LeaderLog {
+    /// What was not in it any more when the term began.
+    pub(super) purged: Index,
     pub(super) term_starts: Vec<LogPosition>,
     pub(super) last: Index,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_raft_core::membership::Membership;
-use actix_raft_core::types::NodeId;
+use actix_raft_core::types::{Index, NodeId};
 
 use super::{Laws, Shadow};
 
@@ -32,6 +32,17 @@ pub(crate) fn voters(membership: &Membership) -> BTreeSet<NodeId> {
     voter_sets(membership).flatten().copied().collect()
 }
 
+/// Whether a server may stand: if it has a vote in the last configuration that it knows to be
+/// committed, or in a later one. "A server that is not part of its own latest configuration should
+/// still start new elections, as it might still be needed until the C_new entry is committed"
+/// (diss. §4.2.2).
+pub(super) fn may_stand(shadow: &Shadow, commit_index: Index) -> bool {
+    let all: Vec<_> = shadow.live.memberships().collect();
+    let later = all.partition_point(|(since, _)| *since <= commit_index);
+    let counts = all.get(later.saturating_sub(1)..).unwrap_or_default();
+    counts.iter().any(|(_, membership)| voters(membership).contains(&shadow.id))
+}
+
 impl Laws {
     /// Takes note of the configuration in force at a server, as a step begins or in the course of
     /// it.
@@ -41,11 +52,18 @@ impl Laws {
         if !is_last(self.in_force.last()) {
             self.in_force.push(Arc::clone(membership));
         }
-        let recent = &mut self.lives[at].recent;
-        if !is_last(recent.back()) {
-            recent.push_back(Arc::clone(membership));
-            if recent.len() > REMEMBERED {
-                recent.pop_front();
+        let life = &mut self.lives[at];
+        if !is_last(life.recent.back()) {
+            // One that comes back is a new one.
+            let before = life.recent.back();
+            let is_new = |id: &NodeId| before.is_some_and(|before| before.address(*id).is_none());
+            for id in membership.members().keys().filter(|id| is_new(id)) {
+                life.matched.remove(id);
+                life.asked.remove(id);
+            }
+            life.recent.push_back(Arc::clone(membership));
+            if life.recent.len() > REMEMBERED {
+                life.recent.pop_front();
             }
         }
     }
@@ -55,9 +73,9 @@ impl Laws {
         self.in_force.iter().any(|membership| is_quorum(membership, &holds))
     }
 
-    /// Whether a server had a vote in this step.
-    pub(super) fn has_vote(&self, id: NodeId) -> bool {
-        self.in_force.iter().any(|membership| voters(membership).contains(&id))
+    /// Whether a server was a member all through this step.
+    pub(super) fn is_member(&self, id: NodeId) -> bool {
+        self.in_force.iter().all(|membership| membership.address(id).is_some())
     }
 
     /// Those who have a vote and for whom `holds` is true, as the step ends.

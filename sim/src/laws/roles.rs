@@ -3,7 +3,7 @@
 use actix_raft_core::status::{RoleName, Status};
 
 use super::memory::LeaderLog;
-use super::{Broken, Laws, Shadow, Step, law};
+use super::{Broken, Laws, Shadow, Step, law, quorums};
 use crate::coverage::{Coverage, Situation};
 
 impl Laws {
@@ -44,6 +44,7 @@ impl Laws {
         coverage.note(Situation::LeaderElected);
         let life = &mut self.lives[step.at];
         life.leads_since = step.now;
+        life.told_to_stand = false;
         life.contacts.clear();
         life.in_flight.clear();
         life.spoken.clear();
@@ -56,7 +57,13 @@ impl Laws {
             "{other} and {} lead in term {term}",
             after.id
         );
-        law!(self.has_vote(after.id), "only voters lead (§6)", "{} leads", after.id);
+        law!(
+            quorums::may_stand(shadow, before.commit_index),
+            "only voters lead (§6)",
+            "{} leads",
+            after.id
+        );
+        self.leads_with_memory(step, shadow)?;
         let durable = shadow.durable.hard_state;
         law!(
             (durable.current_term, durable.voted_for) == (term, Some(after.id)),
@@ -81,7 +88,10 @@ impl Laws {
             after.id
         );
         let term_starts = shadow.live.stored().term_starts;
-        self.leader_logs.insert(term, LeaderLog { term_starts, last: last.index });
+        self.leader_logs.insert(
+            term,
+            LeaderLog { purged: shadow.live.purged(), term_starts, last: last.index },
+        );
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
+    VoteResponse,
 };
 use actix_raft_core::status::RoleName;
 use actix_raft_core::types::{HardState, Index, NodeId};
@@ -36,44 +37,83 @@ impl Laws {
             MessageBody::VoteRequest(request) => match request.kind {
                 VoteKind::PreVote => Ok(()),
                 VoteKind::Vote | VoteKind::Transfer => {
-                    let mut recent = self.lives[step.at].recent.iter();
-                    let stands = recent.any(|m| quorums::voters(m).contains(&from));
-                    law!(stands, "only voters stand (§6)", "{from} stands");
+                    let may = quorums::may_stand(shadow, step.before.commit_index);
+                    law!(may, "only voters stand (§6)", "{from} stands");
                     let voted = (current_term, voted_for) == (request.term, Some(from));
                     let later = current_term > request.term;
                     law!(voted || later, VOTE_LAW, "{from} asks for votes without its own");
                     Ok(())
                 }
             },
-            MessageBody::VoteResponse(response) => match response.kind {
-                VoteKind::PreVote => {
-                    if !response.vote_granted {
-                        coverage.note(Situation::PreVoteRefused);
-                        law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
-                    }
-                    Ok(())
-                }
-                VoteKind::Vote | VoteKind::Transfer => {
-                    law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
-                    if !response.vote_granted {
-                        coverage.note(Situation::VoteRefused);
-                        return Ok(());
-                    }
-                    let voted = (current_term, voted_for) == (response.term, Some(to));
-                    law!(voted, VOTE_LAW, "{from} votes for {to} in term {}", response.term);
-                    self.votes_for(from, response.term, to)
-                }
-            },
-            MessageBody::InstallSnapshotRequest(_)
-            | MessageBody::InstallSnapshotResponse(_)
-            | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_)
-            | MessageBody::ReadIndexResponse(_) => {
-                let term = message.body.term();
-                law!(current_term >= term, TERM_LAW, "{from}: {}", message.body);
-                Ok(())
+            MessageBody::VoteResponse(response) => {
+                self.forgets_no_vote(response, shadow)?;
+                self.vote_response(step, (from, to), response, shadow, coverage)
+            }
+            MessageBody::TimeoutNowRequest(request) => {
+                law!(current_term >= request.term, TERM_LAW, "{from}: {}", message.body);
+                self.tells_to_stand(step, to, shadow)
+            }
+            MessageBody::ReadIndexRequest(_) | MessageBody::ReadIndexResponse(_) => Ok(()),
+            MessageBody::InstallSnapshotRequest(request) => {
+                law!(current_term >= request.term, TERM_LAW, "{from}: {}", message.body);
+                self.install_request(step, to, request, shadow, coverage)
+            }
+            MessageBody::InstallSnapshotResponse(response) => {
+                law!(current_term >= response.term, TERM_LAW, "{from}: {}", message.body);
+                self.install_response(response, shadow, coverage)
             }
         }
+    }
+
+    fn vote_response(
+        &mut self,
+        step: &Step<'_>,
+        (from, to): (NodeId, NodeId),
+        response: &VoteResponse,
+        shadow: &Shadow,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
+        let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
+        match response.kind {
+            VoteKind::PreVote => {
+                if !response.vote_granted {
+                    coverage.note(Situation::PreVoteRefused);
+                    law!(current_term >= response.term, TERM_LAW, "{}: {response:?}", step.after);
+                }
+                Ok(())
+            }
+            VoteKind::Vote | VoteKind::Transfer => {
+                law!(current_term >= response.term, TERM_LAW, "{}: {response:?}", step.after);
+                if !response.vote_granted {
+                    coverage.note(Situation::VoteRefused);
+                    return Ok(());
+                }
+                let voted = (current_term, voted_for) == (response.term, Some(to));
+                law!(voted, VOTE_LAW, "{from} votes for {to} in term {}", response.term);
+                self.votes_for(from, response.term, to)
+            }
+        }
+    }
+
+    /// A leader tells a voter to stand that has all its log (diss. §3.10).
+    fn tells_to_stand(
+        &mut self,
+        step: &Step<'_>,
+        to: NodeId,
+        shadow: &Shadow,
+    ) -> Result<(), Broken> {
+        let led = step.before.role == RoleName::Leader || step.after.role == RoleName::Leader;
+        law!(led, "only leaders hand over (diss. §3.10)", "{} tells {to} to stand", shadow.id);
+        self.lives[step.at].told_to_stand = true;
+        let matched = self.lives[step.at].matched.get(&to).copied().unwrap_or_default();
+        let asked = step.after.transferring_to == Some(to);
+        law!(
+            !asked || matched >= shadow.live.last().index,
+            "who is told to stand has all of the log (diss. §3.10)",
+            "{} tells {to} to stand, which is known to have the log up to {matched}",
+            step.after
+        );
+        Ok(())
     }
 
     fn append_request(
@@ -163,7 +203,7 @@ impl Laws {
         );
         let limit = config.max_append_bytes;
         law!(
-            weight <= limit || request.entries.len() == 1,
+            weight <= limit || request.entries.len() == 1 || step.is_configured(),
             "a request is bounded",
             "{} entries of {weight} bytes in one request, over {limit}",
             request.entries.len()
@@ -205,11 +245,14 @@ impl Laws {
         let law = "what is acknowledged is on disk, and is the leader's (§5.3)";
         let held = shadow.durable.term_at(match_index);
         law!(
-            held.is_some() && held == shadow.live.term_at(match_index),
+            (held.is_some() && held == shadow.live.term_at(match_index))
+                || match_index <= shadow.durable.purged(),
             law,
             "{id} acknowledges {match_index}, and has term {held:?} there on its disk"
         );
-        if let Some(leader) = self.leader_logs.get(&term) {
+        if let Some(leader) = self.leader_logs.get(&term).filter(|log| match_index > log.purged)
+            && held.is_some()
+        {
             law!(
                 leader.term_at(match_index) == held,
                 law,

@@ -1,6 +1,9 @@
 //! Laws of deadlines: a server is never asleep for good, elections are spread, and a leader that
 //! hears no majority does not go on for long.
 
+use std::time::Duration;
+
+use actix_raft_core::config::{Config, MAX_PRIORITY};
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{Message, MessageBody, VoteKind};
 use actix_raft_core::status::{RoleName, Status};
@@ -20,24 +23,36 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        if step.is_voter {
+        let extra = later(self.config(step));
+        let life = &mut self.lives[step.at];
+        life.patience = life.patience.max(extra);
+        let extra = life.patience;
+        let is_busy = !life.reads.is_empty() || !life.requests.is_empty();
+        let was_busy = std::mem::replace(&mut life.was_busy, is_busy) || is_busy;
+        let stands = self.stands_by_itself(step);
+        if step.is_voter && stands {
             law!(deadline.is_some(), law, "{} has none", step.after);
         }
         if let Some(deadline) = deadline {
-            let latest = step.now + patience * 2;
+            let latest = step.now + patience * 2 + extra;
             law!(deadline <= latest, law, "{} sleeps until {deadline}", step.after);
             law!(!fired || deadline > step.now, law, "{} fires again at once", step.after);
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         let waits = step.after.role != RoleName::Leader && !forms;
+        let by_role = !was_busy && self.config(step).snapshot_policy.interval.is_none();
         if waits
+            && by_role
             && before != deadline
             && let Some(deadline) = deadline
         {
             self.drawn(step, deadline)?;
         }
-        self.resets(step, fired)?;
+        if by_role {
+            self.resets(step, fired)?;
+        }
         self.speaks_to_all(step, fired)?;
+        self.transfers_end(step, fired)?;
         self.hears_majority(step, fired)
     }
 
@@ -48,12 +63,14 @@ impl Laws {
         now: Time,
         deadline: Option<Time>,
     ) -> Result<(), Broken> {
+        self.lives[at].since = Some(now);
         let Some(deadline) = deadline else { return Ok(()) };
         let (patience, wait) = (self.configs[at].election_timeout, deadline.since(now));
+        let extra = later(&self.configs[at]);
         self.start_waits[at] = Some(wait);
         let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
-            wait >= patience && wait < patience * 2 && alike < 3,
+            wait >= patience && wait < patience * 2 + extra && alike < 3,
             "election timeouts are drawn from [T, 2T) (§5.2)",
             "server {} waits {wait:?} at its start, which makes {alike} who waited as long",
             at + 1
@@ -73,8 +90,12 @@ impl Laws {
         let term = after.current_term;
         let led = step.events.iter().any(|event| match event {
             Event::Receive(Message { from, body, .. }) => {
-                matches!(body, MessageBody::AppendEntriesRequest(request) if request.term == term)
-                    && after.leader == Some(*from)
+                let is_leaders = match body {
+                    MessageBody::AppendEntriesRequest(request) => request.term == term,
+                    MessageBody::InstallSnapshotRequest(request) => request.term == term,
+                    _ => false,
+                };
+                is_leaders && after.leader == Some(*from)
             }
             _ => false,
         });
@@ -95,7 +116,13 @@ impl Laws {
             }
             _ => false,
         });
-        let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
+        // A first or a new configuration, and other settings.
+        let forms = step.events.iter().any(|event| {
+            matches!(
+                event,
+                Event::Initialize { .. } | Event::SnapshotInstalled { .. } | Event::Configure(_)
+            )
+        });
         let excused = led || voted || again || fired || forms || step.events.len() > 1;
         law!(
             excused || was == is || before.role != after.role,
@@ -112,11 +139,8 @@ impl Laws {
         }
         let (life, interval) = (&self.lives[step.at], self.config(step).heartbeat_interval);
         // Of those who were members all the time.
-        let is_member = |id: &NodeId| {
-            self.in_force.iter().all(|membership| membership.members().contains_key(id))
-        };
         let others = (1..=self.lives.len() as u64).map(NodeId);
-        let forgotten = others.filter(is_member).find(|id| {
+        let forgotten = others.filter(|id| self.is_member(*id)).find(|id| {
             let spoken = life.spoken.get(id).copied().unwrap_or_default();
             *id != step.after.id && step.now.since(spoken) > interval
         });
@@ -139,6 +163,9 @@ impl Laws {
             "{} waits {wait:?}",
             step.after
         );
+        if later(self.config(step)) > Duration::ZERO {
+            return Ok(());
+        }
         let stands = matches!(step.after.role, RoleName::PreCandidate | RoleName::Candidate);
         let [short, long, all] = &mut self.draws[usize::from(stands)];
         *short += u64::from(wait < patience.mul_f64(1.25));
@@ -183,11 +210,32 @@ impl Laws {
         Ok(())
     }
 
+    /// Whether a server's disk has been busy with one save for an election timeout.
+    pub(super) fn disk_hangs(&self, step: &Step<'_>) -> bool {
+        let oldest = self.lives[step.at].saves.front();
+        oldest
+            .is_some_and(|(_, since)| step.now.since(*since) >= self.config(step).election_timeout)
+    }
+
+    /// Whether a server stands for election when it hears no leader.
+    fn stands_by_itself(&self, step: &Step<'_>) -> bool {
+        let config = self.config(step);
+        config.elections
+            && config.election_priority > 0
+            && step.after.trusted
+            && self.lives[step.at].installing.is_none()
+    }
+
     /// A leader that leaves office by itself had not heard a majority within an election timeout.
     pub(super) fn had_lost_majority(&self, step: &Step<'_>) -> Result<(), Broken> {
         // What is heard together with the timeout may come after it.
         let [Event::Timeout] = step.events else { return Ok(()) };
         let life = &self.lives[step.at];
+        // A server without a vote goes when that is agreed upon, and one whose disk hangs.
+        let is_out = self.voters_who(|id| id == step.after.id).is_empty();
+        if is_out || self.disk_hangs(step) {
+            return Ok(());
+        }
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
             id == step.after.id || step.now.since(contact) < self.config(step).election_timeout
@@ -201,4 +249,10 @@ impl Laws {
         );
         Ok(())
     }
+}
+
+/// How much later a server of low priority stands.
+fn later(config: &Config) -> Duration {
+    let below = MAX_PRIORITY.saturating_sub(config.election_priority.max(1));
+    config.election_timeout / 2 * u32::from(below)
 }

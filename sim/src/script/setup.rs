@@ -160,6 +160,7 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
     let weather = Weather {
         delay: at_once,
         save: at_once,
+        snapshot: at_once,
         read: at_once,
         apply: at_once,
         turn: at_once,
@@ -168,7 +169,10 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
     Plan {
         seed: 1,
         nodes,
+        voters: nodes - non_voters,
         non_voters,
+        acts: Vec::new(),
+        pause: Duration::ZERO,
         all_told: true,
         config,
         segment_bytes: 16 << 10,

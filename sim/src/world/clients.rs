@@ -21,6 +21,8 @@ use crate::workload::{Request, Response, Workload};
 
 /// How often a client turns to any server rather than to the leader.
 const ASTRAY: Chance = Chance::percent(4);
+/// How often a reader does: other servers ask the leader for it.
+const ELSEWHERE: Chance = Chance::percent(20);
 /// How often a write is answered when it is committed, not when it is applied.
 const COMMITTED_MODE: Chance = Chance::percent(10);
 
@@ -47,7 +49,10 @@ impl<W: Workload> World<W> {
     pub(super) fn client_goes_on(&mut self, client: usize) {
         if self.busy && self.clients[client].open.is_none() {
             let request = self.workload.next(client, &mut self.client_dice);
-            let astray = self.client_dice.happens(ASTRAY);
+            let astray = self.client_dice.happens(match &request {
+                Request::Write(_) => ASTRAY,
+                Request::Read(_) => ELSEWHERE,
+            });
             let known = self.clients[client].leader.filter(|_| !astray);
             self.call(client, request, known);
         }
@@ -104,12 +109,21 @@ impl<W: Workload> World<W> {
     pub(super) fn take_operations(&mut self, at: usize) -> Vec<Event> {
         let Some(running) = self.servers[at].running() else { return Vec::new() };
         let arrived = std::mem::take(&mut running.arrived);
-        let (mut writes, mut commands, mut reads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut commands) = (Vec::new(), Vec::new());
+        let (mut reads, mut lease_reads) = (Vec::new(), Vec::new());
+        // Where leases are off, such a read is refused.
+        let by_lease = match self.plan.config.lease {
+            Some(_) => Chance::percent(50),
+            None => Chance(1_000),
+        };
         for operation in arrived {
             match &self.history[operation].body {
                 Body::Write { command, .. } => {
                     writes.push(operation);
                     commands.push(command.clone());
+                }
+                Body::Read { .. } if self.shown.is_none() && self.client_dice.happens(by_lease) => {
+                    lease_reads.push(operation);
                 }
                 Body::Read { .. } => reads.push(operation),
             }
@@ -122,11 +136,15 @@ impl<W: Workload> World<W> {
             running.proposed.insert(id, writes);
             events.push(Event::Propose { id, commands });
         }
-        if !reads.is_empty() {
-            running.names += 1;
-            let id = ReadId(running.names);
-            running.reads.insert(id, reads);
-            events.push(Event::Read { id, consistency: Consistency::Linearizable });
+        for (reads, consistency) in
+            [(reads, Consistency::Linearizable), (lease_reads, Consistency::Lease)]
+        {
+            if !reads.is_empty() {
+                running.names += 1;
+                let id = ReadId(running.names);
+                running.reads.insert(id, reads);
+                events.push(Event::Read { id, consistency });
+            }
         }
         events
     }

@@ -13,7 +13,7 @@ use actix_raft_core::types::Index;
 use actix_raft_log::error::ReadError;
 
 use super::clients::Reply;
-use super::{Happening, World};
+use super::{Happening, Job, Piece, World};
 use crate::coverage::Situation;
 use crate::laws::{Broken, law};
 use crate::server::Wanted;
@@ -54,13 +54,23 @@ impl<W: Workload> World<W> {
                 Effect::LeadershipLost => self.leadership_lost(at),
                 Effect::ReadReady { id } => self.read_ready(at, id),
                 Effect::ReadRefused { id, error } => self.read_refused(at, id, error),
-                Effect::BuildSnapshot { .. }
-                | Effect::ReadSnapshot { .. }
-                | Effect::StoreSnapshotChunk { .. }
-                | Effect::InstallSnapshot { .. }
-                | Effect::MembersChanged { .. }
-                | Effect::Transferred { .. }
-                | Effect::ElectionTriggered { .. }
+                Effect::BuildSnapshot { base } => self.build_snapshot(at, base),
+                Effect::ReadSnapshot { to, snapshot, offset, max_bytes } => {
+                    self.read_piece(at, to, Piece { snapshot, offset, max_bytes });
+                }
+                Effect::StoreSnapshotChunk { snapshot, chunk } => {
+                    self.will_work(at, Job::Store(snapshot, chunk));
+                }
+                Effect::InstallSnapshot { snapshot } => {
+                    self.will_work(at, Job::Install(snapshot));
+                }
+                Effect::MembersChanged { id, result } => self.members_changed(at, id, &result),
+                Effect::Transferred { result, .. } => self.transferred(at, result),
+                Effect::ElectionTriggered { result: Ok(()), .. } => {
+                    self.coverage.note(Situation::ElectionTriggered);
+                }
+                // The laws have seen them.
+                Effect::ElectionTriggered { result: Err(_), .. }
                 | Effect::SnapshotTaken { .. }
                 | Effect::LogPurged { .. } => {}
                 // The laws have seen it.

@@ -1,15 +1,17 @@
 //! What must be well again when the faults have ended: liveness.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{Index, Term, Time};
+use actix_raft_core::types::{Index, NodeId, Term, Time};
 
 use super::World;
 use crate::dice::Dice;
 use crate::fault::{Crash, Cut, Fault, Target};
 use crate::history::Outcome;
-use crate::laws::{Broken, law};
+use crate::laws::quorums::is_quorum;
+use crate::laws::{Broken, Shadow, law};
 use crate::plan::{Ending, Weather};
 use crate::workload::{Request, Workload};
 
@@ -20,6 +22,7 @@ const PERMANENT: usize = 1_000_000;
 
 impl<W: Workload> World<W> {
     pub(super) fn end_well(&mut self) -> Result<(), Broken> {
+        self.operator_rests();
         self.end_all()?;
         self.weather = Weather::fine(self.weather.batches);
         self.cleared = Some(self.now);
@@ -30,6 +33,7 @@ impl<W: Workload> World<W> {
             self.end_all()?;
         }
         self.tell(|| "from now on all is well".to_string());
+        self.reaches_goal()?;
         let term = self.settles()?;
         self.serves("a healthy cluster serves (§5.2)", 10)?;
         self.busy = false;
@@ -41,25 +45,31 @@ impl<W: Workload> World<W> {
     }
 
     fn terms(&self) -> Vec<Status> {
-        self.servers.iter().filter_map(|server| server.status()).collect()
+        let members = (0..self.servers.len()).filter(|at| self.is_member(*at));
+        members.filter_map(|at| self.servers[at].status()).collect()
     }
 
     /// Strikes a minority of the voters, for good.
     fn afflict(&mut self) -> Result<(), Broken> {
         let mut dice = Dice::new(self.plan.seed ^ 0x0aff_11c7);
-        let voters = self.plan.voters();
-        let damaged = |at: &usize| self.servers[*at].disk.flipped;
-        let lost = (0..voters).filter(damaged).count();
-        let most = ((voters - 1) / 2).saturating_sub(lost);
-        let mut sound: Vec<usize> = (0..voters).filter(|at| !damaged(at)).collect();
-        let leader = self.leader().filter(|_| dice.below(2) == 0);
-        for place in 0..most {
-            let at = leader.filter(|at| sound.contains(at));
-            let at = at.unwrap_or_else(|| sound[dice.place(sound.len())]);
-            sound.retain(|other| *other != at);
+        let memberships = self.possible_memberships();
+        let mut struck: BTreeSet<NodeId> = BTreeSet::new();
+        let mut left: Vec<usize> = (0..self.servers.len()).collect();
+        let mut leader = self.leader().filter(|_| dice.below(2) == 0);
+        for place in 0..self.servers.len() {
+            let at = leader.take().unwrap_or_else(|| left[dice.place(left.len())]);
+            left.retain(|other| *other != at);
+            let id = self.servers[at].id;
+            let is_well =
+                |other: NodeId| other != id && !struck.contains(&other) && !self.is_unsound(other);
+            if !memberships.iter().all(|members| is_quorum(members, is_well)) {
+                continue;
+            }
+            struck.insert(id);
             let target = Target::Node(at);
             let patience = self.plan.config.election_timeout;
-            let fault = match dice.below(8) {
+            let fault = match dice.below(10) {
+                6 | 7 => Fault::DiskStall(target),
                 0 => Fault::Crash(target, Crash::Power(dice.number())),
                 1 => Fault::Partition(Cut::Alone(target)),
                 2 => Fault::Partition(Cut::Deaf(target)),
@@ -75,7 +85,7 @@ impl<W: Workload> World<W> {
 
     /// The bound on how long a healthy cluster takes to catch up, in election timeouts: a log is
     /// sent entry by entry if requests may hold no more.
-    fn bound(&self) -> Duration {
+    pub(super) fn bound(&self) -> Duration {
         let entries = self.laws.committed().len() as u32 + 1000;
         self.plan.config.election_timeout * 40 + Duration::from_millis(12) * entries
     }
@@ -100,9 +110,12 @@ impl<W: Workload> World<W> {
     fn settled(&self) -> Option<Term> {
         let statuses = self.terms();
         let leader = statuses.iter().find(|status| status.role == RoleName::Leader)?;
-        let down = self.servers.iter().any(|server| !server.is_up() && !server.is_lost());
+        let is_down = |at: usize| !self.servers[at].is_up() && !self.servers[at].is_lost();
+        let down = (0..self.servers.len()).any(|at| self.is_member(at) && is_down(at));
         let follow = statuses.iter().all(|status| {
-            status.current_term == leader.current_term && status.leader == Some(leader.id)
+            status.trusted
+                && status.current_term == leader.current_term
+                && status.leader == Some(leader.id)
         });
         // A follower far behind has still to catch up.
         let near = statuses.iter().all(|status| {
@@ -172,30 +185,20 @@ impl<W: Workload> World<W> {
     }
 
     fn ends_equal(&mut self) -> Result<(), Broken> {
-        let up: Vec<usize> =
+        let mut up: Vec<usize> =
             (0..self.servers.len()).filter(|at| self.servers[*at].is_up()).collect();
         for at in &up {
             self.laws.formers_are_answered(*at)?;
+            self.laws.operators_are_answered(*at)?;
+            self.laws.readers_are_answered(*at)?;
         }
+        up.retain(|at| self.is_member(*at));
         let law = "all replicas end equal (§5.3)";
-        for pair in up.windows(2) {
-            let (one, other) = (&self.shadows[pair[0]], &self.shadows[pair[1]]);
-            law!(
-                one.durable.entries() == other.durable.entries(),
-                law,
-                "the logs of {} and {} differ",
-                one.id,
-                other.id
-            );
-        }
         let committed = self.laws.committed();
-        if let Some(at) = up.first() {
-            law!(
-                self.shadows[*at].durable.entries() == committed,
-                law,
-                "the log of {} is not what was committed",
-                self.shadows[*at].id
-            );
+        for at in &up {
+            let Shadow { durable, id, .. } = &self.shadows[*at];
+            let rest = committed.get(durable.purged().0 as usize..);
+            law!(rest == Some(durable.entries()), law, "the log of {id} is not what was committed");
         }
         Ok(())
     }

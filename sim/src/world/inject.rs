@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use actix_raft_core::event::Event;
 use actix_raft_core::status::RoleName;
+use actix_raft_core::types::NodeId;
 
 use super::{Happening, World};
 use crate::coverage::Situation;
@@ -10,6 +12,7 @@ use crate::dice::Dice;
 use crate::disk::Trap;
 use crate::fault::{Crash, Cut, Fault, Planned, Target};
 use crate::laws::Broken;
+use crate::laws::quorums::is_quorum;
 use crate::workload::Workload;
 
 /// From whom to whom.
@@ -87,6 +90,9 @@ impl<W: Workload> World<W> {
             | Fault::DiskErrorInOpening(target, _)
             | Fault::DiskFull(target)
             | Fault::BitFlip(target, _)
+            | Fault::SnapshotFlip(target, _)
+            | Fault::DiskLow(target)
+            | Fault::Wipe(target)
             | Fault::ApplyStall(target)
             | Fault::Drift(target, _)
             | Fault::ClockJump(target, _)
@@ -109,7 +115,9 @@ impl<W: Workload> World<W> {
     ) -> Result<(), Broken> {
         let now = self.now;
         let patience = self.plan.config.election_timeout;
-        let leads = self.servers[at].leads();
+        // Enough others must be left to have what it loses.
+        let may_lose = matches!(fault, Fault::BitFlip(..)) && self.may_lose(at);
+        let may_wipe = matches!(fault, Fault::Wipe(_)) && self.may_wipe(at);
         let server = &mut self.servers[at];
         match fault {
             Fault::SlowLinks(_, by) => self.network.slow_down(at, by),
@@ -121,9 +129,6 @@ impl<W: Workload> World<W> {
                 server.paused_until = server.paused_until.max(until);
                 self.coverage.note(Situation::Paused);
                 self.queue.put(until, Happening::Resume(at));
-                if leads {
-                    self.queue.put(until, Happening::Resume(at));
-                }
             }
             Fault::DiskStall(_) => {
                 server.disk.stalled_until = server.disk.stalled_until.max(until);
@@ -133,7 +138,12 @@ impl<W: Workload> World<W> {
             Fault::DiskError(_, operations) => server.disk.trap = Some(Trap::Error(operations)),
             Fault::DiskErrorInOpening(_, operation) => server.disk.opening = Some(operation),
             Fault::DiskFull(_) => server.disk.set_full(true),
-            Fault::BitFlip(_, seed) => server.flip = Some(seed),
+            Fault::BitFlip(_, seed) if may_lose => server.flip = Some(seed),
+            Fault::BitFlip(..) => {}
+            Fault::SnapshotFlip(_, seed) => server.flip_incoming = Some(seed),
+            Fault::DiskLow(_) => self.disk_space(at, true),
+            Fault::Wipe(_) if may_wipe => self.wipe(at, Crash::Process)?,
+            Fault::Wipe(_) => {}
             Fault::ApplyStall(_) => {
                 server.apply_stalled_until = server.apply_stalled_until.max(until);
             }
@@ -176,7 +186,9 @@ impl<W: Workload> World<W> {
                 }
             }
             Fault::SlowLinks(_, by) => self.network.speed_up(at, by),
-            Fault::Crash(..) => self.after(Duration::ZERO, Happening::Restart(at)),
+            Fault::DiskLow(_) => self.disk_space(at, false),
+            Fault::SnapshotFlip(..) => server.flip_incoming = None,
+            Fault::Crash(..) | Fault::Wipe(_) => self.after(Duration::ZERO, Happening::Restart(at)),
             Fault::CrashInSave(..) => server.disk.trap = None,
             Fault::DiskError(..) => {
                 server.disk.trap = None;
@@ -213,6 +225,11 @@ impl<W: Workload> World<W> {
         }
     }
 
+    fn disk_space(&mut self, at: usize, low: bool) {
+        self.servers[at].low = low;
+        self.hears(at, Event::DiskSpace { low });
+    }
+
     /// All that has begun ends now.
     pub(super) fn end_all(&mut self) -> Result<(), Broken> {
         for place in self.active.keys().copied().collect::<Vec<_>>() {
@@ -227,7 +244,7 @@ impl<W: Workload> World<W> {
             server.disk.trap = None;
             server.disk.opening = None;
             server.disk.repair();
-            server.flip = None;
+            (server.flip, server.flip_incoming) = (None, None);
             self.resume(at);
             // Damage that nobody has read yet would be found in good times: opening reads it all.
             if self.servers[at].disk.flipped {
@@ -266,11 +283,12 @@ impl<W: Workload> World<W> {
         self.coverage.note(Situation::PartitionBegan);
         self.network.cut(links);
         let Some(leader) = self.leader() else { return };
-        let voters = self.plan.voters();
-        let reached = |at: &usize| {
-            *at == leader || !(self.network.is_cut(leader, *at) || self.network.is_cut(*at, leader))
+        let reached = |id: NodeId| {
+            let at = id.0 as usize - 1;
+            at == leader || !(self.network.is_cut(leader, at) || self.network.is_cut(at, leader))
         };
-        if (0..voters).filter(reached).count() * 2 <= voters {
+        let members = self.shadows[leader].live.membership();
+        if members.is_some_and(|(_, members)| !is_quorum(members, reached)) {
             self.coverage.note(Situation::LeaderCutOff);
         }
     }

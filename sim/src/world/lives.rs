@@ -3,11 +3,13 @@
 use actix_raft_core::config::Config;
 use actix_raft_core::event::Event;
 use actix_raft_core::raft::Raft;
+use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::RoleName;
 use actix_raft_core::stored::{Save, StoredState};
 use actix_raft_core::types::{GroupId, Index};
 
 use super::clients::Reply;
+use super::snapshots::restore;
 use super::{Happening, World};
 use crate::coverage::Situation;
 use crate::disk::{Trap, read_back};
@@ -112,6 +114,7 @@ impl<W: Workload> World<W> {
         for save in saves {
             self.shadows[at].durable.write(save);
             self.laws.is_durable(&self.shadows[at])?;
+            self.laws.is_trusted(&mut self.shadows[at])?;
         }
         Ok(())
     }
@@ -153,6 +156,7 @@ impl<W: Workload> World<W> {
                 Err(_) => self.servers[at].in_doubt = saves,
             }
         }
+        self.crash_in_job(at);
         self.coverage.note(match crash {
             Crash::Process => Situation::CrashedByKill,
             Crash::Power(_) => Situation::CrashedByPower,
@@ -240,13 +244,17 @@ impl<W: Workload> World<W> {
                 return Ok(());
             }
         };
-        let durable = &self.shadows[at].durable;
         let in_doubt = std::mem::take(&mut server.in_doubt);
+        let latest = wal.state().snapshot.clone();
+        self.finds_snapshot(at, latest.as_ref())?;
+        let durable = &self.shadows[at].durable;
         if image != *durable || !in_doubt.is_empty() {
-            let mut with = durable.clone();
+            let (mut without, mut with) = (durable.clone(), durable.clone());
             in_doubt.iter().for_each(|save| with.write(save));
+            without.begin_after_installed(latest.as_ref());
+            with.begin_after_installed(latest.as_ref());
             law!(
-                image == *durable || image == with,
+                image == without || image == with,
                 RECOVERY_LAW,
                 "server {} finds {:?} and a log that ends at {}; acknowledged were {:?} and {}",
                 at + 1,
@@ -261,6 +269,7 @@ impl<W: Workload> World<W> {
         self.shadows[at].durable = image.clone();
         self.shadows[at].live = image;
         self.laws.is_durable(&self.shadows[at])?;
+        self.laws.is_trusted(&mut self.shadows[at])?;
         self.start(at, wal)
     }
 
@@ -275,10 +284,24 @@ impl<W: Workload> World<W> {
         // Alike for all servers, but never for two lives of one: ballots are told apart by it.
         let alike = self.plan.config.seed ^ server.life;
         let seed = if self.plan.same_seed { alike } else { seed };
-        let config = Config { seed, ..self.plan.config.clone() };
+        let config = Config { seed, ..server.config.clone() };
+        server.config = config.clone();
+        self.laws.is_configured(at, &config);
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
-        let (machine, applied) = kept.unwrap_or_else(|| (self.workload.machine(), Index::ZERO));
+        let (mut machine, mut applied) =
+            kept.unwrap_or_else(|| (self.workload.machine(), Index::ZERO));
+        let latest = self.shadows[at].snapshot.as_ref().map(Snapshot::last_included);
+        if latest.is_some_and(|latest| latest.index > applied) {
+            self.coverage.note(Situation::Restored);
+            applied = match restore::<W>(&wal.snapshots(), &mut machine) {
+                Ok(applied) => applied,
+                Err(error) if self.servers[at].disk.flipped => return self.lose(at, &error),
+                Err(what) => return Err(Broken { law: "a snapshot is read back (§7)", what }),
+            };
+            self.is_state_of(at, applied, W::fingerprint(&machine))?;
+        }
+        let server = &mut self.servers[at];
         self.shadows[at].applied = applied;
         self.shadows[at].applying = applied;
         let stored = StoredState { last_applied: applied, ..wal.state().clone() };
@@ -293,12 +316,19 @@ impl<W: Workload> World<W> {
             "a server starts as a follower with what it has stored (§5.2)",
             "{status}"
         );
+        let server_is_new = server.disk.times_wiped() == 0;
         let running = Running::new(raft, wal, machine, now);
         server.state = State::Up(Box::new(running));
         self.tell(|| format!("server {} starts: {status}", at + 1));
         self.arm_timer(at);
-        let told = at < self.plan.voters() && (self.plan.all_told || at == 0);
+        if self.servers[at].low {
+            self.hears(at, Event::DiskSpace { low: true });
+        }
+        let told = at < self.plan.voters && (self.plan.all_told || at == 0);
+        // One that lost its disk is told again by a careless operator, which must do no harm.
         let told = told && self.shown.is_none();
+        let again = server_is_new || (!self.plan.changes() && self.odd_dice.below(2) == 0);
+        let told = told && again;
         if stored.is_pristine() && told {
             let wait = self.plan.config.election_timeout / 4;
             let wait = self.dice.duration(std::time::Duration::ZERO, wait);
@@ -308,6 +338,20 @@ impl<W: Workload> World<W> {
             let wait = self.plan.config.election_timeout * (1 + self.odd_dice.below(8) as u32);
             self.after(wait, Happening::FormsAgain(at));
         }
+        Ok(())
+    }
+
+    /// A server loses its disk with all that is on it; it may start again with an empty one.
+    pub(super) fn wipe(&mut self, at: usize, crash: Crash) -> Result<(), Broken> {
+        self.crash(at, crash)?;
+        let server = &mut self.servers[at];
+        server.in_doubt.clear();
+        (server.snapshot_in_doubt, server.kept) = (None, None);
+        (server.flip, server.flip_incoming) = (None, None);
+        server.disk.wipe(server.id);
+        self.coverage.note(Situation::DiskLost);
+        self.laws.loses_disk(at, &mut self.shadows[at]);
+        self.tell(|| format!("server {} loses its disk", at + 1));
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl<W: Workload> World<W> {
 
     /// Someone forms the cluster on a server that has one, or that may not.
     pub(super) fn forms_again(&mut self, at: usize) -> Result<(), Broken> {
-        let has_vote = at < self.plan.voters();
+        let has_vote = at < self.plan.voters;
         let Some(running) = self.servers[at].running() else { return Ok(()) };
         if has_vote && running.raft.membership().is_none() {
             return Ok(());
