@@ -4,12 +4,31 @@ use std::io::{self, BufReader, Read, Write};
 
 use bytes::Bytes;
 
-use crate::application::{Snapshotting, StateMachine};
-use crate::envelope::Envelope;
+use crate::application::{Application, DecodeError, Snapshotting, StateMachine};
+use crate::envelope::{Draft, Envelope};
 use crate::messages::{Entry, EntryPayload, Index};
 use crate::session_table::{Known, SessionTable};
 use crate::sessions::Serial;
 use crate::storage::{Outcome, StorageError};
+
+/// The payload of a command's entry in the log, as a leader writes one that belongs to no session.
+#[must_use]
+pub fn payload<A: Application>(command: A::Command) -> Bytes {
+    Draft::new(None, &A::encode(command)).stamp(0).0
+}
+
+/// The command in the payload of an entry; `None` if it holds none, but something about a session.
+///
+/// # Errors
+/// If it is of a kind that this version does not know, or the application can't read it.
+pub fn command<A: Application>(payload: Bytes) -> Result<Option<A::Command>, DecodeError> {
+    match Envelope::open(payload)? {
+        Envelope::Plain { command } | Envelope::Write { command, .. } => {
+            A::decode(command).map(Some)
+        }
+        Envelope::Register { .. } | Envelope::Probe { .. } => Ok(None),
+    }
+}
 
 /// A state machine and its clients' sessions: what a storage applies entries to, takes snapshots of
 /// and restores. A [`RaftStorage`](crate::storage::RaftStorage) of your own holds one of these.
@@ -148,8 +167,7 @@ mod tests {
     use actix_raft_core::random::Random;
 
     use super::*;
-    use crate::application::Application;
-    use crate::envelope::{Draft, Terms};
+    use crate::envelope::Terms;
     use crate::messages::Term;
     use crate::sessions::SessionId;
     use crate::testing::Accumulator;

@@ -23,6 +23,8 @@
 //! # Checking a storage
 //!
 //! ```
+//! use std::convert::Infallible;
+//!
 //! use actix::Actor;
 //! use actix_raft::application::{Application, DecodeError, StateMachine};
 //! use actix_raft::messages::Index;
@@ -37,6 +39,7 @@
 //! impl Application for Register {
 //!     type Command = Bytes;
 //!     type Response = Bytes;
+//!     type Rejection = Infallible;
 //!
 //!     fn encode(value: Bytes) -> Bytes {
 //!         value

@@ -1,6 +1,7 @@
 //! Seeds: the laws hold, the same seed is the same world, and bugs are noticed.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use actix_raft::application::{Application, DecodeError, StateMachine};
@@ -88,6 +89,7 @@ thread_local! {
 impl Application for Forgetful {
     type Command = u64;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(number: u64) -> Bytes {
         Bytes::copy_from_slice(&number.to_le_bytes())

@@ -201,9 +201,11 @@ impl<A: Application> Probe<A> {
         Ok(entries)
     }
 
-    /// What the storage says it holds must be what the list says; `last_applied` is another matter.
+    /// What the storage says it holds must be what the list says; `last_applied` and the disk are
+    /// another matter.
     pub(super) fn compare_states(&self, model: &Model, found: &StoredState) -> Result<(), Failure> {
-        let expected = StoredState { last_applied: found.last_applied, ..model.state() };
+        let expected =
+            StoredState { last_applied: found.last_applied, disk: found.disk, ..model.state() };
         let difference = match self.contract {
             // Each check looks at its own part, so that a failure has the right name.
             Contract::HardState if found.hard_state == expected.hard_state => None,
@@ -226,7 +228,11 @@ impl<A: Application> Probe<A> {
         let found = show(state.hard_state, &state.base, &entries);
         let same = |model: &Model| {
             model.entries == entries
-                && StoredState { last_applied: state.last_applied, ..model.state() } == state
+                && StoredState {
+                    last_applied: state.last_applied,
+                    disk: state.disk,
+                    ..model.state()
+                } == state
         };
         // The latest, if several are alike.
         Ok((models.iter().rposition(same), state, found))

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use actix_raft::application::Application;
 use actix_raft::messages::{
     Address, Entry, EntryPayload, Index, LogPosition, MembershipConfig, NodeId, Term,
 };
+use actix_raft::replicated::payload;
 use actix_raft::storage::{Base, Save};
 use actix_raft_core::types::HardState;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub(super) struct Samples {
 
 impl Samples {
     pub(super) fn of<S: Subject>(subject: &mut S) -> Samples {
-        let encode = |n| S::Application::encode(subject.command(n));
+        let encode = |n| payload::<S::Application>(subject.command(n));
         Samples { commands: (0..COMMANDS).map(encode).collect() }
     }
 

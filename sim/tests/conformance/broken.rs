@@ -5,11 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
-use actix_raft::application::{Application, StateMachine};
+use actix_raft::application::StateMachine;
 use actix_raft::durable::Disk;
 use actix_raft::messages::{Address, Entry, EntryPayload, Index, MembershipConfig, Term};
+use actix_raft::replicated::command;
 use actix_raft::storage::{
-    Apply, GetInitialState, ReadLog, Save, SaveLog, Storage, StorageError, StoredState,
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, Outcome, ReadLog, ReadSnapshot, Save,
+    SaveLog, Snapshot, SnapshotChunk, Storage, StorageError, StoreSnapshotChunk, StoredState,
+    WatchDiskSpace,
 };
 use actix_raft_sim::conformance::{CrashDisk, Opened, Subject};
 use bytes::Bytes;
@@ -285,18 +288,20 @@ impl Handler<ReadLog> for List {
 }
 
 impl Handler<Apply<Chain>> for List {
-    type Result = ResponseFuture<Result<Vec<u64>, StorageError>>;
+    type Result = ResponseFuture<Result<Vec<Outcome<u64>>, StorageError>>;
 
     fn handle(&mut self, apply: Apply<Chain>, _: &mut Context<Self>) -> Self::Result {
         let held = &mut *self.held.borrow_mut();
         let mut responses = Vec::new();
         for entry in apply.entries.iter() {
             match &entry.payload {
-                EntryPayload::Normal(command) => {
-                    let command = Chain::decode(Bytes::clone(command)).unwrap();
-                    responses.push(held.machine.apply(entry.index, command));
+                EntryPayload::Normal(payload) => {
+                    let command = command::<Chain>(Bytes::clone(payload)).unwrap().unwrap();
+                    responses.push(Outcome::Response(held.machine.apply(entry.index, command)));
                 }
-                EntryPayload::Blank if self.is(Fault::ResponseToBlank) => responses.push(0),
+                EntryPayload::Blank if self.is(Fault::ResponseToBlank) => {
+                    responses.push(Outcome::Response(0));
+                }
                 EntryPayload::Blank | EntryPayload::ConfigChange(_) => {}
             }
             held.stored.last_applied = entry.index;
@@ -309,6 +314,52 @@ impl Handler<Apply<Chain>> for List {
         Box::pin(async { Ok(responses) })
     }
 }
+
+/// The suite does not ask about snapshots: none are taken.
+macro_rules! without_snapshots {
+    ($storage:ty) => {
+        impl Handler<BuildSnapshot> for $storage {
+            type Result = Result<Option<Snapshot>, StorageError>;
+
+            fn handle(&mut self, _: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+
+        impl Handler<ReadSnapshot> for $storage {
+            type Result = Result<Option<SnapshotChunk>, StorageError>;
+
+            fn handle(&mut self, _: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(None)
+            }
+        }
+
+        impl Handler<StoreSnapshotChunk> for $storage {
+            type Result = Result<u64, StorageError>;
+
+            fn handle(&mut self, _: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+                Ok(0)
+            }
+        }
+
+        impl Handler<InstallSnapshot> for $storage {
+            type Result = Result<bool, StorageError>;
+
+            fn handle(&mut self, _: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
+                Ok(false)
+            }
+        }
+
+        impl Handler<WatchDiskSpace> for $storage {
+            type Result = ();
+
+            fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
+        }
+    };
+}
+
+without_snapshots!(List);
+without_snapshots!(Wrapper);
 
 /// What a wrapper around the durable storage does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -427,7 +478,7 @@ impl Handler<ReadLog> for Wrapper {
 }
 
 impl Handler<Apply<Chain>> for Wrapper {
-    type Result = ResponseFuture<Result<Vec<u64>, StorageError>>;
+    type Result = ResponseFuture<Result<Vec<Outcome<u64>>, StorageError>>;
 
     fn handle(&mut self, apply: Apply<Chain>, _: &mut Context<Self>) -> Self::Result {
         let request = self.inner.apply(apply.entries);

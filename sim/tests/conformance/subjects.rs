@@ -1,5 +1,6 @@
 //! The storages that we bring, as the suite wants them.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 
 use actix::Actor;
@@ -19,6 +20,7 @@ pub struct Chain(u64);
 impl Application for Chain {
     type Command = u64;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(command: u64) -> Bytes {
         Bytes::copy_from_slice(&command.to_le_bytes())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use actix_raft::client::Client;
-use actix_raft::config::Config;
+use actix_raft::config::{Config, SnapshotPolicy};
 use actix_raft::messages::{
     Address, ClientError, ClientPayload, ClientResponse, GroupId, NodeId, ResponseMode,
 };
@@ -82,7 +82,10 @@ pub async fn run(machine: Arc<Machine>) -> turmoil::Result {
     let network = TcpNetwork::bind_on(sockets, "0.0.0.0:7000", config, Box::new(on_request));
     let network = network.await?;
     let mut options = RaftOptions::new(id, storage.start(), network.clone().start());
-    options.config = Config::builder().seed(dice.any()).build()?;
+    // Often enough that a node that was away for a while finds the log purged.
+    let policy = SnapshotPolicy { entries: Some(20), bytes: None, interval: None };
+    let config = Config::builder().seed(dice.any()).snapshot_policy(policy).entries_kept(5);
+    options.config = config.snapshot_chunk_bytes(100).build()?;
     options.metrics = Some(Watcher { record: record.clone() }.start().recipient());
     let client = Raft::start(options).await?;
     network.attach(&client);
@@ -138,10 +141,15 @@ async fn serve(client: Client<Store>, store: Arc<Mutex<Store>>, body: Bytes, rep
     };
     let answer = answer.unwrap_or_else(|error| match error {
         ClientError::NotLeader { leader } => Answer::NotLeader(leader.map(|leader| leader.id)),
-        ClientError::Overloaded | ClientError::TooLarge { .. } | ClientError::Stopped { .. } => {
-            Answer::Refused
-        }
-        ClientError::OutcomeUnknown { .. } => Answer::Unknown,
+        ClientError::Transferring { to } => Answer::NotLeader(Some(to.id)),
+        ClientError::Overloaded
+        | ClientError::DiskFull
+        | ClientError::TooLarge { .. }
+        | ClientError::LeaseDisabled
+        | ClientError::Stopped { .. } => Answer::Refused,
+        ClientError::OutcomeUnknown { .. }
+        | ClientError::Session(_)
+        | ClientError::AppliedBefore => Answer::Unknown,
     });
     reply.reply(encode_answer(answer));
 }

@@ -46,6 +46,9 @@ pub struct Counts {
     pub crashes: u64,
     /// Saves that were being written at a crash.
     pub torn: u64,
+    /// Snapshots that a node took, and that it received from a leader.
+    pub snapshots: u64,
+    pub installed: u64,
     pub connections: u64,
     pub done: u64,
     pub read: u64,
@@ -184,12 +187,14 @@ impl Operation {
 }
 
 impl Counts {
-    pub fn each(&self) -> [(&'static str, u64); 10] {
+    pub fn each(&self) -> [(&'static str, u64); 12] {
         [
             ("leaders", self.leaders),
             ("partitions", self.partitions),
             ("crashes", self.crashes),
             ("torn saves", self.torn),
+            ("snapshots", self.snapshots),
+            ("installed snapshots", self.installed),
             ("connections", self.connections),
             ("writes done", self.done),
             ("reads", self.read),
@@ -205,6 +210,8 @@ impl Counts {
             partitions: self.partitions + other.partitions,
             crashes: self.crashes + other.crashes,
             torn: self.torn + other.torn,
+            snapshots: self.snapshots + other.snapshots,
+            installed: self.installed + other.installed,
             connections: self.connections + other.connections,
             done: self.done + other.done,
             read: self.read + other.read,

@@ -1,36 +1,40 @@
 //! A storage on the real log and a disk that loses what was not synced: slow, but without threads.
 
+use std::convert::Infallible;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture,
-    WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
-use actix_raft::application::{Application, StateMachine};
-use actix_raft::messages::{Entry, EntryPayload, NodeId};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
+use actix_raft::messages::{Entry, Index, NodeId};
+use actix_raft::replicated::Replicated;
 use actix_raft::storage::{
-    Apply, GetInitialState, ReadLog, Save, SaveLog, StorageError, StoredState,
+    Apply, BuildSnapshot, GetInitialState, InstallSnapshot, ReadLog, ReadSnapshot, Save, SaveLog,
+    Snapshot, SnapshotChunk, StorageError, StoreSnapshotChunk, StoredState, WatchDiskSpace,
 };
 use actix_raft_log::crash::CrashDisk;
 use actix_raft_log::error::{Identity, OpenError, ReadError};
 use actix_raft_log::wal::{LogOptions, Wal};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
 use crate::record::Record;
-use crate::store::{Replaced, Store};
+use crate::store::{Put, Replaced, Store};
 
 type Saved = Result<(), StorageError>;
 
 /// One node's log and state machine. Dropped, the power is off: what was being written is torn.
 pub struct CrashStorage {
-    node: NodeId,
     disk: CrashDisk,
     wal: Wal,
     stored: StoredState,
-    store: Arc<Mutex<Store>>,
+    state: Replicated<Watched>,
     /// What waits for the disk.
     saves: Vec<Save>,
     replies: Vec<oneshot::Sender<Saved>>,
@@ -50,8 +54,15 @@ impl CrashStorage {
         // So small that a run fills several.
         options.segment_bytes = 16 << 10;
         let (wal, stored) = Wal::open(Arc::new(disk.clone()), options)?;
+        let watched = Watched { node, store, record: record.clone() };
+        let mut state = Replicated::new(watched);
+        if let Some(mut latest) = wal.snapshots().open_latest().expect("a snapshot that was whole")
+        {
+            let index = latest.snapshot().last_included().index;
+            state.restore(index, &mut latest).expect("a snapshot that was written by the same");
+        }
         let (saves, replies) = (Vec::new(), Vec::new());
-        Ok(CrashStorage { node, disk, wal, stored, store, saves, replies, dice, record })
+        Ok(CrashStorage { disk, wal, stored, state, saves, replies, dice, record })
     }
 
     /// How long the disk or the state machine takes, now and then for long.
@@ -71,17 +82,49 @@ impl CrashStorage {
         }
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Replaced>, StorageError> {
-        let mut store = self.store.lock().unwrap();
-        let mut responses = Vec::new();
-        for entry in entries {
-            if let EntryPayload::Normal(bytes) = &entry.payload {
-                let put = Store::decode(bytes.clone()).map_err(StorageError::new)?;
-                self.record.applied(self.node, entry.index, put);
-                responses.push(store.apply(entry.index, put));
-            }
-        }
-        Ok(responses)
+    /// The answer, when the disk or the state machine has taken its time.
+    fn delayed<T: 'static>(&mut self, answer: T) -> ResponseFuture<T> {
+        let delay = self.delay();
+        Box::pin(async move {
+            sleep(delay).await;
+            answer
+        })
+    }
+}
+
+/// The replicated state; tells what is applied.
+struct Watched {
+    node: NodeId,
+    store: Arc<Mutex<Store>>,
+    record: Record,
+}
+
+impl Application for Watched {
+    type Command = Put;
+    type Response = Replaced;
+    type Rejection = Infallible;
+
+    fn encode(put: Put) -> Bytes {
+        Store::encode(put)
+    }
+
+    fn decode(bytes: Bytes) -> Result<Put, DecodeError> {
+        Store::decode(bytes)
+    }
+}
+
+impl StateMachine for Watched {
+    fn apply(&mut self, index: Index, put: Put) -> Replaced {
+        self.record.applied(self.node, index, put);
+        self.store.lock().unwrap().apply(index, put)
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        self.store.lock().unwrap().snapshot()
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        self.store.lock().unwrap().restore(from)
     }
 }
 
@@ -131,19 +174,74 @@ impl Handler<ReadLog> for CrashStorage {
             Err(ReadError::Beyond { .. } | ReadError::Purged { .. }) => Ok(Vec::new()),
             other => other.map_err(StorageError::new),
         };
-        let delay = self.delay();
-        Box::pin(async move {
-            sleep(delay).await;
-            entries
-        })
+        self.delayed(entries)
     }
 }
 
 impl Handler<Apply<Store>> for CrashStorage {
-    type Result = ResponseActFuture<Self, Result<Vec<Replaced>, StorageError>>;
+    type Result = ResponseActFuture<Self, <Apply<Store> as Message>::Result>;
 
     fn handle(&mut self, apply: Apply<Store>, _: &mut Context<Self>) -> Self::Result {
         let delayed = sleep(self.delay()).into_actor(self);
-        Box::pin(delayed.map(move |(), storage, _| storage.apply(&apply.entries)))
+        Box::pin(delayed.map(move |(), storage, _| storage.state.apply(&apply.entries)))
     }
+}
+
+impl Handler<BuildSnapshot> for CrashStorage {
+    type Result = ResponseActFuture<Self, Result<Option<Snapshot>, StorageError>>;
+
+    fn handle(&mut self, build: BuildSnapshot, _: &mut Context<Self>) -> Self::Result {
+        // Nothing is being applied now; more may be before it is written.
+        let write = self.state.snapshot().expect("a store takes snapshots");
+        let delayed = sleep(self.delay()).into_actor(self);
+        Box::pin(delayed.map(move |(), storage, _| {
+            storage.record.lock().counts.snapshots += 1;
+            let mut writer =
+                storage.wal.snapshots().create(build.base).map_err(StorageError::new)?;
+            write(&mut writer).map_err(StorageError::new)?;
+            writer.finish().map(Some).map_err(StorageError::new)
+        }))
+    }
+}
+
+impl Handler<ReadSnapshot> for CrashStorage {
+    type Result = ResponseFuture<Result<Option<SnapshotChunk>, StorageError>>;
+
+    fn handle(&mut self, read: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
+        let ReadSnapshot { snapshot, offset, max_bytes } = read;
+        let chunk = self.wal.snapshots().read(&snapshot, offset, max_bytes);
+        self.delayed(chunk.map_err(StorageError::new))
+    }
+}
+
+impl Handler<StoreSnapshotChunk> for CrashStorage {
+    type Result = ResponseFuture<Result<u64, StorageError>>;
+
+    fn handle(&mut self, store: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
+        let received = self.wal.snapshots().receive(&store.snapshot, &store.chunk);
+        self.delayed(received.map_err(StorageError::new))
+    }
+}
+
+impl Handler<InstallSnapshot> for CrashStorage {
+    type Result = ResponseFuture<Result<bool, StorageError>>;
+
+    fn handle(&mut self, install: InstallSnapshot, _: &mut Context<Self>) -> Self::Result {
+        let snapshots = self.wal.snapshots();
+        let installed = snapshots.install(&install.snapshot).map_err(StorageError::new);
+        if let Ok(true) = installed {
+            let mut latest = snapshots.open_latest().unwrap().expect("what was just installed");
+            let index = install.snapshot.last_included().index;
+            self.state.restore(index, &mut latest).expect("what another wrote");
+            self.record.lock().counts.installed += 1;
+        }
+        self.delayed(installed)
+    }
+}
+
+impl Handler<WatchDiskSpace> for CrashStorage {
+    type Result = ();
+
+    /// There is always room.
+    fn handle(&mut self, _: WatchDiskSpace, _: &mut Context<Self>) {}
 }
