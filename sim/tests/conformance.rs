@@ -105,6 +105,6 @@ fn a_failure_says_what_was_done_what_was_expected_and_what_was_found() {
         failure,
         "a run of entries replaces everything from its first index on; but an entry in the middle \
          is saved: expected nothing behind 1..=11 of term 1, 12..=12 of term 3, found 13@1 (a \
-         command of 8 bytes, [15, 00, 00, 00, 00, 00, 00, 00]...)"
+         command of 9 bytes, [00, 15, 00, 00, 00, 00, 00, 00]...)"
     );
 }
