@@ -28,6 +28,19 @@ impl Laws {
                 }
             }
             MessageBody::AppendEntriesResponse(response) => {
+                let known = life.disks.insert(message.from, response.disk);
+                if known.is_some_and(|known| known != response.disk) {
+                    life.matched.remove(&message.from);
+                    life.asked.remove(&message.from);
+                }
+                // What a lost disk has acknowledged counts for nothing.
+                let at = message.from.0 as usize - 1;
+                if self.disks.get(at) != Some(&response.disk) {
+                    life.disks.remove(&message.from);
+                    life.matched.remove(&message.from);
+                    life.in_flight.remove(&message.from);
+                    return;
+                }
                 if response.term == step.before.current_term {
                     if let AppendOutcome::Matched { match_index } = response.outcome {
                         let known = life.matched.entry(message.from).or_default();

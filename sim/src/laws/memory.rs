@@ -11,7 +11,7 @@ use actix_raft_core::event::{Consistency, LogReader, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::stored::{Base, SaveId};
-use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
+use actix_raft_core::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 use super::requests::Request;
 
@@ -33,6 +33,8 @@ pub(super) struct Life {
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,
+    /// As a leader: on which disk each other server was heard last.
+    pub(super) disks: BTreeMap<NodeId, DiskId>,
     /// What came before the last request to each, unless that is known to be lost.
     pub(super) asked: BTreeMap<NodeId, Index>,
     /// For whom entries are read from disk.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::types::{Index, NodeId};
 
-use super::{Laws, Shadow};
+use super::{Laws, Shadow, Step};
 
 /// How many of the configurations that were in force last are remembered.
 const REMEMBERED: usize = 16;
@@ -46,13 +46,13 @@ pub(super) fn may_stand(shadow: &Shadow, commit_index: Index) -> bool {
 impl Laws {
     /// Takes note of the configuration in force at a server, as a step begins or in the course of
     /// it.
-    pub(super) fn in_force(&mut self, at: usize, shadow: &Shadow) {
+    pub(super) fn in_force(&mut self, step: &Step<'_>, shadow: &Shadow) {
         let Some((_, membership)) = shadow.live.membership() else { return };
         let is_last = |known: Option<&Arc<Membership>>| known == Some(membership);
         if !is_last(self.in_force.last()) {
             self.in_force.push(Arc::clone(membership));
         }
-        let life = &mut self.lives[at];
+        let life = &mut self.lives[step.at];
         if !is_last(life.recent.back()) {
             // One that comes back is a new one.
             let before = life.recent.back();
@@ -60,6 +60,7 @@ impl Laws {
             for id in membership.members().keys().filter(|id| is_new(id)) {
                 life.matched.remove(id);
                 life.asked.remove(id);
+                life.spoken.insert(*id, step.now);
             }
             life.recent.push_back(Arc::clone(membership));
             if life.recent.len() > REMEMBERED {

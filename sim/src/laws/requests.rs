@@ -238,7 +238,7 @@ impl Laws {
             Err(TransferError::NotAVoter(id)) => led && to == Some(id) && !self.all_give_vote(id),
             Err(TransferError::NoTarget) => led,
             Err(TransferError::TimedOut(id)) => {
-                led && to.is_none_or(|to| to == id) && step.now.since(since) >= patience / 2
+                to.is_none_or(|to| to == id) && step.now.since(since) >= patience / 2
             }
             Err(TransferError::Replaced(_)) => led,
         };

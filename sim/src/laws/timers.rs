@@ -23,7 +23,7 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        let extra = later(self.config(step));
+        let extra = later(self.config(step), step.before.disk_is_full || step.after.disk_is_full);
         let life = &mut self.lives[step.at];
         life.patience = life.patience.max(extra);
         let extra = life.patience;
@@ -35,8 +35,15 @@ impl Laws {
         }
         if let Some(deadline) = deadline {
             let latest = step.now + patience * 2 + extra;
-            law!(deadline <= latest, law, "{} sleeps until {deadline}", step.after);
-            law!(!fired || deadline > step.now, law, "{} fires again at once", step.after);
+            let may_sleep = !step.is_voter || !stands;
+            law!(deadline <= latest || may_sleep, law, "{} sleeps until {deadline}", step.after);
+            let is_new = step.after.role == RoleName::Leader && !step.leads_on();
+            law!(
+                !fired || is_new || deadline > step.now,
+                law,
+                "{} fires again at once",
+                step.after
+            );
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         let waits = step.after.role != RoleName::Leader && !forms;
@@ -66,7 +73,7 @@ impl Laws {
         self.lives[at].since = Some(now);
         let Some(deadline) = deadline else { return Ok(()) };
         let (patience, wait) = (self.configs[at].election_timeout, deadline.since(now));
-        let extra = later(&self.configs[at]);
+        let extra = later(&self.configs[at], false);
         self.start_waits[at] = Some(wait);
         let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
@@ -163,7 +170,9 @@ impl Laws {
             "{} waits {wait:?}",
             step.after
         );
-        if later(self.config(step)) > Duration::ZERO {
+        if later(self.config(step), step.before.disk_is_full || step.after.disk_is_full)
+            > Duration::ZERO
+        {
             return Ok(());
         }
         let stands = matches!(step.after.role, RoleName::PreCandidate | RoleName::Candidate);
@@ -251,8 +260,8 @@ impl Laws {
     }
 }
 
-/// How much later a server of low priority stands.
-fn later(config: &Config) -> Duration {
+/// How much later a server of low priority stands, or one whose disk is full.
+fn later(config: &Config, is_full: bool) -> Duration {
     let below = MAX_PRIORITY.saturating_sub(config.election_priority.max(1));
-    config.election_timeout / 2 * u32::from(below)
+    config.election_timeout / 2 * (u32::from(below) + if is_full { 2 } else { 0 })
 }

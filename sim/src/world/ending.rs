@@ -176,6 +176,8 @@ impl<W: Workload> World<W> {
             let quiet = first.last_log.index == first.commit_index
                 && first.commit_index == first.last_applied;
             if quiet && statuses.iter().all(|status| key(status) == key(first)) {
+                // As long as anyone waits for an answer.
+                self.run_until(self.now + self.plan.config.election_timeout * 4)?;
                 return self.ends_equal();
             }
         }

@@ -25,6 +25,8 @@ impl<W: Workload> World<W> {
         if !self.odd_dice.happens(self.plan.forged) || self.servers[at].paused_until > self.now {
             return Ok(());
         }
+        // What is due by now is done first.
+        self.step(at, &[])?;
         let Some(status) = self.servers[at].status() else { return Ok(()) };
         let forgery = self.odd_dice.below(8);
         let forged = forge(forgery, genuine, &status, &self.shadows[at].live);
@@ -107,7 +109,8 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
         }
         6 => in_own_term(genuine, status, &request),
         _ => {
-            let known = log.membership().is_some() || !log.entries().is_empty();
+            let is_whole = log.purged() == Index::ZERO;
+            let known = is_whole && (log.membership().is_some() || !log.entries().is_empty());
             let first = log.entries().first().map_or(term.next(), |first| first.term);
             let payload = EntryPayload::ConfigChange(Arc::new(strangers()));
             let entry = Entry { term: first, index: Index(1), payload };
