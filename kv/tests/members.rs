@@ -51,9 +51,11 @@ fn a_cluster_grows_from_one_server_and_every_server_is_replaced() {
         written.append(&mut thread::scope(|scope| {
             let writer = scope.spawn(|| write_until(&stop, &cluster.servers[new - 2]));
             let peer = cluster.servers[new - 1].peer();
-            let said = cluster.done(&["member", "replace", &old.to_string(), &peer]);
-            assert!(said.contains("final configuration is committed"), "{said}");
+            let command = ["member", "replace", &old.to_string(), &peer, "--timeout", "60"];
+            let output = cluster.run(&command);
             stop.store(true, Ordering::Relaxed);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains("final configuration is committed"), "{output:?}");
             writer.join().unwrap()
         }));
         cluster.servers[old - 1].stop();
