@@ -39,6 +39,8 @@ impl Laws {
         };
         // One that lost its disk begins anew.
         let begins_anew = !response.trusted || self.was_wiped().contains(from);
+        // One without room is spared.
+        let begins_anew = begins_anew || response.disk_is_full;
         if !step.leads_on() || response.term != step.after.current_term || begins_anew {
             return Ok(());
         }

@@ -21,6 +21,7 @@ impl Laws {
                 let told = life.told.entry(request.term).or_default();
                 *told = (*told).max(end_of(request));
                 if request.term >= step.before.current_term {
+                    life.obeyed = Some(step.now);
                     self.followed.insert((step.after.id, request.term), self.steps);
                 }
                 if request.term == step.after.current_term {
@@ -55,6 +56,7 @@ impl Laws {
                 let told = life.told.entry(request.term).or_default();
                 *told = (*told).max(request.snapshot.last_included().index);
                 if request.term >= step.before.current_term {
+                    life.obeyed = Some(step.now);
                     self.followed.insert((step.after.id, request.term), self.steps);
                 }
                 if request.term == step.after.current_term {
@@ -217,7 +219,7 @@ impl Laws {
             message.body
         );
         law!(
-            after.commit_index >= before.commit_index.max(may_commit),
+            after.commit_index >= before.commit_index.max(may_commit) || before.disk_is_full,
             "a follower commits what its leader has committed (Figure 2)",
             "{after} after {}",
             message.body

@@ -134,12 +134,13 @@ impl Laws {
             shadow.id,
             request.term
         );
-        let life = &mut self.lives[step.at];
-        life.spoken.insert(to, step.now);
+        self.lives[step.at].spoken.insert(to, step.now);
+        let life = &self.lives[step.at];
         let matched = life.matched.get(&to).copied().unwrap_or_default();
         law!(
             request.entries.is_empty()
                 || step.events.len() > 1
+                || self.was_wiped().contains(&to)
                 || !step.leads_on()
                 || request.prev_log.index >= matched,
             "what was acknowledged is not sent again (§5.3)",

@@ -61,7 +61,7 @@ impl<W: Workload> World<W> {
             left.retain(|other| *other != at);
             let id = self.servers[at].id;
             let is_well =
-                |other: NodeId| other != id && !struck.contains(&other) && !self.is_unsound(other);
+                |other: NodeId| other != id && !struck.contains(&other) && self.is_sound(other);
             if !memberships.iter().all(|members| is_quorum(members, is_well)) {
                 continue;
             }

@@ -310,7 +310,7 @@ impl<W: Workload> World<W> {
         let stored = StoredState { last_applied: applied, ..wal.state().clone() };
         let raft = Raft::new(server.id, GroupId(0), config, &stored, now);
         let status = raft.status();
-        self.laws.starts(at, now, raft.deadline())?;
+        self.laws.starts(at, status.current_term, now, raft.deadline())?;
         law!(
             matches!(status.role, RoleName::Follower | RoleName::NonVoter)
                 && (status.current_term, status.voted_for)
