@@ -77,12 +77,11 @@ impl Sending {
         asks
     }
 
-    /// Whether the log should keep what follows this snapshot: the follower will need it soon. One
-    /// that is only cut off now and then goes on; one of which nothing was heard for as long as a new
-    /// voter is waited for may need a later snapshot anyhow.
+    /// Whether the log should keep what follows this snapshot: the follower is heard, and will need it
+    /// soon. One that has got a part of it may be cut off now and then, for as long as a new voter
+    /// is waited for.
     pub(crate) fn is_worth_keeping(&self, now: Time, is_heard: bool, config: &Config) -> bool {
-        let is_complete = self.received == self.snapshot.size;
-        now.since(self.moved_at) < config.catch_up_timeout || (is_complete && is_heard)
+        is_heard || (self.received > 0 && now.since(self.moved_at) < config.catch_up_timeout)
     }
 
     /// The piece to read now, if any: its offset. It counts as being read then.

@@ -90,7 +90,7 @@ use std::fmt::{self, Debug};
 use std::future::{Future, ready};
 
 use actix_raft::application::Application;
-use actix_raft::storage::{Storage, StorageError};
+use actix_raft::storage::{Storage, StorageError, StoredState};
 pub use actix_raft_log::crash::CrashDisk;
 
 pub use self::contract::{Contract, Failure};
@@ -208,7 +208,8 @@ impl<S: Subject> Suite<'_, S> {
         let contract = Contract::StartsEmpty;
         let is_empty = async |probe: &Probe<S::Application>| {
             let found = probe.initial_state().await?;
-            let empty = Default::default();
+            // Which disk it is, is another matter.
+            let empty = StoredState { disk: found.disk, ..StoredState::default() };
             match found == empty {
                 true => Ok(()),
                 false => Err(probe.failure(format!("{empty:?}"), format!("{found:?}"))),

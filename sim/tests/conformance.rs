@@ -2,11 +2,16 @@
 
 #[path = "conformance/broken.rs"]
 mod broken;
+#[path = "conformance/flawed.rs"]
+mod flawed;
+#[path = "conformance/pieces.rs"]
+mod pieces;
 #[path = "conformance/subjects.rs"]
 mod subjects;
 
 use actix_raft_sim::conformance::{Contract, Failure, Report, Subject, check};
-use broken::{Fault, Flaw, Plain, WithFlaw};
+use broken::{Fault, Plain};
+use flawed::{Flaw, WithFlaw};
 use subjects::{InMemory, OnCrashDisk, OnRealDisk};
 
 fn run(mut subject: impl Subject) -> Result<Report, Failure> {
@@ -56,6 +61,8 @@ fn a_broken_storage_is_told_which_contract_it_breaks() {
         (Fault::IgnoresMaxBytes, Contract::MaxBytes),
         (Fault::LosesAddresses, Contract::Payloads),
         (Fault::LosesOutgoingVoters, Contract::Payloads),
+        (Fault::LosesGoal, Contract::Payloads),
+        (Fault::LosesFounders, Contract::Payloads),
         (Fault::CutsLongCommands, Contract::Payloads),
         (Fault::KeepsFirstRunOnly, Contract::Append),
         (Fault::KeepsTheTail, Contract::Truncate),
@@ -63,6 +70,7 @@ fn a_broken_storage_is_told_which_contract_it_breaks() {
         (Fault::ErrorIfGone, Contract::ReadGone),
         (Fault::ForgetsVote, Contract::HardState),
         (Fault::VoteZeroIsNone, Contract::HardState),
+        (Fault::ForgetsTrust, Contract::HardState),
         (Fault::NoTermWithEntries, Contract::HardState),
         (Fault::ForgetsBase, Contract::Base),
         (Fault::StaleTermStarts, Contract::StoredState),
@@ -105,6 +113,6 @@ fn a_failure_says_what_was_done_what_was_expected_and_what_was_found() {
         failure,
         "a run of entries replaces everything from its first index on; but an entry in the middle \
          is saved: expected nothing behind 1..=11 of term 1, 12..=12 of term 3, found 13@1 (a \
-         command of 8 bytes, [15, 00, 00, 00, 00, 00, 00, 00]...)"
+         command of 41 bytes, [01, 40, 42, 0f, 00, 00, 00, 00]...)"
     );
 }

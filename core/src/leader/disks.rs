@@ -8,27 +8,8 @@ use crate::entry::EntryPayload;
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::status::{PaceName, PeerStatus};
-use crate::trust::{FollowerDisk, Heard};
+use crate::trust::FollowerDisk;
 use crate::types::{DiskId, Index, NodeId};
-
-/// Takes note of the disk that an answer names. Returns whether the answer says anything: not so if it
-/// comes, or may come, from a disk that is gone.
-pub(super) fn hear_disk(
-    progress: &mut Progress,
-    disk: (DiskId, bool),
-    round: u64,
-    round_now: u64,
-    next: Index,
-) -> bool {
-    match progress.disk.hear(disk, round, round_now, next) {
-        Heard::Same => true,
-        Heard::New => {
-            progress.start_over(next);
-            true
-        }
-        Heard::Old => false,
-    }
-}
 
 /// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.

@@ -1,7 +1,6 @@
 //! The leader's side of InstallSnapshot (§7): who needs one, and how it gets there.
 
 use super::Leader;
-use super::disks::hear_disk;
 use crate::effect::Effect;
 use crate::message::{
     InstallOutcome, InstallSnapshotRequest, InstallSnapshotResponse, MessageBody,
@@ -11,6 +10,7 @@ use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::sending::Sending;
 use crate::snapshot::{Snapshot, SnapshotChunk};
+use crate::trust::Heard;
 use crate::types::{Index, LogPosition, NodeId, Time};
 
 impl Leader {
@@ -36,8 +36,10 @@ impl Leader {
             return node.violation(from, "a snapshot that was never sent");
         }
         // Whether it is trusted, its answers to heartbeats say.
-        if !hear_disk(progress, (response.disk, false), response.round, self.round, next) {
-            return;
+        match progress.disk.hear((response.disk, false), response.round, self.round, next) {
+            Heard::Same => {}
+            Heard::New => progress.start_over(next),
+            Heard::Old => return,
         }
         progress.last_contact = node.now;
         progress.on_round(response.round);

@@ -391,7 +391,8 @@ fn what_follows_a_snapshot_is_kept_while_it_moves() {
     let cut_off = || {
         let mut cluster = leader_and_slow_follower();
         ask(&mut cluster);
-        cluster.deliver_round();
+        // The question, an answer, a piece, an answer.
+        (0..4).for_each(|_| cluster.deliver_round());
         cluster.isolate(3);
         cluster.run(2 * T);
         cluster.write(1, 10);

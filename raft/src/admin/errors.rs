@@ -171,7 +171,7 @@ pub enum TriggerElectionError {
     /// It has no vote, or could not be elected now.
     #[error("this node can't be a candidate now")]
     NotAVoter,
-    /// It hears a leader, or may have just before it was started: [hand over](TransferLeadership)
+    /// It hears a leader, or may have just before it was started: [hand over](super::TransferLeadership)
     /// there instead.
     #[error("a leader is heard, or was just before the start; ask it to hand over")]
     LeaderHeard {

@@ -26,7 +26,7 @@ macro_rules! contracts {
 }
 
 contracts! {
-    /// A new storage answers `StoredState::default()`.
+    /// A new storage answers `StoredState::default()`, but for the disk.
     StartsEmpty: "a new storage holds nothing",
     /// All from the first index to the last, none else, in order.
     ReadRange: "a read is answered with the entries of its range",

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use actix::dev::RecipientRequest;
 use actix_raft::application::Application;
-use actix_raft::messages::Index;
+use actix_raft::messages::{Entry, Index};
 use actix_raft::storage::{ReadLog, Save, SaveLog};
 use actix_raft_core::random::Random;
 
@@ -166,17 +166,17 @@ impl<A: Application<Response: PartialEq + std::fmt::Debug>> History<A> {
     /// Applies what no save that is outstanding overwrites; in another life it may have been
     /// applied already.
     async fn apply(&mut self) -> Result<(), Failure> {
-        let is_kept = |place: &usize| {
-            let entry = &self.models[0].entries[*place];
-            self.models.iter().all(|model| model.entries.get(*place) == Some(entry))
+        let kept = |index: u64| {
+            let entry = self.models[0].entry(Index(index));
+            let is_kept = |model: &Model| model.entry(Index(index)) == entry;
+            entry.filter(|_| self.models.iter().all(is_kept)).cloned()
         };
-        let start = self.applied as usize;
-        let kept = (start..self.models[0].entries.len()).take_while(is_kept).count() as u64;
-        let count = kept.min(1 + self.below(10)) as usize;
+        let kept: Vec<Entry> = (self.applied + 1..).map_while(kept).take(10).collect();
+        let count = kept.len().min(1 + self.below(10) as usize);
         if count == 0 {
             return Ok(());
         }
-        let entries = self.models[0].entries[start..start + count].to_vec();
+        let entries = kept[..count].to_vec();
         self.applied += count as u64;
         self.journal.apply(&self.probe, &entries).await
     }

@@ -1,14 +1,14 @@
 //! The plain list that says what a storage must hold, and how what it does hold is told to people.
 
-use actix_raft::messages::{Entry, EntryPayload};
-use actix_raft::storage::{Base, ReadLog, Save, StoredState};
-use actix_raft_core::types::{HardState, Index};
+use actix_raft::messages::{Entry, EntryPayload, Index, LogPosition};
+use actix_raft::storage::{Base, HardState, ReadLog, Save, StoredState};
 
 /// What a storage must hold after some saves.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
     pub(super) hard_state: HardState,
     pub(super) base: Base,
+    /// The entries behind the base.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -16,6 +16,11 @@ impl Model {
     pub(super) fn save(&mut self, save: &Save) {
         self.hard_state = save.hard_state.unwrap_or(self.hard_state);
         if let Some(base) = &save.base {
+            let included = base.last_included;
+            match self.position_at(included.index) == Some(included) {
+                true => self.entries.retain(|entry| entry.index > included.index),
+                false => self.entries.clear(),
+            }
             self.base = base.clone();
         }
         for run in &save.entries {
@@ -32,7 +37,8 @@ impl Model {
         after
     }
 
-    /// What opening must say; but for `last_applied`.
+    /// What opening must say; but for what the list does not know: the disk, the snapshot and how
+    /// much of the log the state machine holds.
     pub(super) fn state(&self) -> StoredState {
         let mut state = StoredState { hard_state: self.hard_state, ..StoredState::default() };
         state.note_base(self.base.clone());
@@ -40,15 +46,44 @@ impl Model {
         state
     }
 
-    pub(super) fn last(&self) -> Index {
-        Index(self.entries.len() as u64)
+    /// The same, with the rest from what was found.
+    pub(super) fn state_like(&self, found: &StoredState) -> StoredState {
+        let StoredState { snapshot, last_applied, disk, .. } = found.clone();
+        StoredState { snapshot, last_applied, disk, ..self.state() }
     }
 
-    /// The entries of this range that are there.
+    /// The index that all entries come after.
+    pub(super) fn base_index(&self) -> Index {
+        self.base.last_included.index
+    }
+
+    pub(super) fn last(&self) -> Index {
+        Index(self.base_index().0 + self.entries.len() as u64)
+    }
+
+    pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
+        let place = index.0.checked_sub(self.base_index().0 + 1)?;
+        self.entries.get(place as usize)
+    }
+
+    /// The position here, in the log or in front of it.
+    fn position_at(&self, index: Index) -> Option<LogPosition> {
+        match index == self.base_index() {
+            true => Some(self.base.last_included),
+            false => self.entry(index).map(Entry::position),
+        }
+    }
+
+    /// The entries of this range that are there; none if its first one is not.
     pub(super) fn range(&self, first: Index, last: Index) -> &[Entry] {
-        let end = self.entries.len().min(last.0 as usize);
-        let start = end.min(first.prev().0 as usize);
-        &self.entries[start..end]
+        let place = |index: Index| index.0.saturating_sub(self.base_index().0) as usize;
+        match place(first) {
+            0 => &[],
+            first => {
+                let end = self.entries.len().min(place(last));
+                &self.entries[end.min(first - 1)..end]
+            }
+        }
     }
 
     /// What is wrong with the answer to a read; `None` if nothing is.
@@ -62,7 +97,7 @@ impl Model {
             let found = answer.get(place).map_or("no entry".to_string(), show_entry);
             return difference(format!("{expected} at place {place} of the answer"), found);
         }
-        if last > self.last() {
+        if last > self.last() || first <= self.base_index() {
             // Some are gone: what is left of them is of use, or nothing.
             return None;
         }
@@ -128,9 +163,14 @@ pub(super) fn show_log(entries: &[Entry]) -> String {
 
 /// Term, vote, base and log in a few words.
 pub(super) fn show(hard_state: HardState, base: &Base, entries: &[Entry]) -> String {
-    let HardState { current_term, voted_for, trusted: _ } = hard_state;
+    let HardState { current_term, voted_for, trusted } = hard_state;
     let vote = voted_for.map_or("no vote".to_string(), |id| format!("a vote for node {id}"));
+    let trusted = if trusted { "trusted, " } else { "" };
     let members = base.membership.as_ref().map_or(0, |(_, membership)| membership.members().len());
+    let base = match base.last_included {
+        LogPosition::ZERO => format!("a first configuration of {members} members"),
+        position => format!("a base at {position} with {members} members"),
+    };
     let log = show_log(entries);
-    format!("term {current_term}, {vote}, a first configuration of {members} members, {log}")
+    format!("term {current_term}, {vote}, {trusted}{base}, {log}")
 }

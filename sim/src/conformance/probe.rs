@@ -157,11 +157,11 @@ impl<A: Application> Probe<A> {
 
     /// All entries must be those of the list, at once and in pieces, and none behind.
     pub(super) async fn check_log(&self, model: &Model) -> Result<(), Failure> {
-        let found = self.read_back(model.last()).await?;
+        let found = self.read_back(model.base_index(), model.last()).await?;
         self.compare_logs(&model.entries, &found)?;
-        if let Some(last) = model.entries.last() {
-            let read = ReadLog { first: Index(1), last: last.index, max_bytes: usize::MAX };
-            self.check_read(model, read).await?;
+        if let [first, .., last] | [first @ last] = model.entries.as_slice() {
+            let (first, last) = (first.index, last.index);
+            self.check_read(model, ReadLog { first, last, max_bytes: usize::MAX }).await?;
         }
         // Whether this is an error is a matter of its own.
         let behind = model.last().next();
@@ -187,11 +187,11 @@ impl<A: Application> Probe<A> {
         Err(self.failure(show(expected), show(found)))
     }
 
-    /// All entries up to this one, as far as they are there, read in pieces.
-    pub(super) async fn read_back(&self, last: Index) -> Result<Vec<Entry>, Failure> {
+    /// All entries after the one and up to the other, as far as they are there, read in pieces.
+    pub(super) async fn read_back(&self, base: Index, last: Index) -> Result<Vec<Entry>, Failure> {
         let mut entries: Vec<Entry> = Vec::new();
-        while (entries.len() as u64) < last.0 {
-            let first = Index(entries.len() as u64 + 1);
+        while base.0 + (entries.len() as u64) < last.0 {
+            let first = Index(base.0 + entries.len() as u64 + 1);
             let more = self.read(ReadLog { first, last, max_bytes: 400 }).await?;
             if more.is_empty() {
                 break;
@@ -201,9 +201,9 @@ impl<A: Application> Probe<A> {
         Ok(entries)
     }
 
-    /// What the storage says it holds must be what the list says; `last_applied` is another matter.
+    /// What the storage says it holds must be what the list says, as far as that knows.
     pub(super) fn compare_states(&self, model: &Model, found: &StoredState) -> Result<(), Failure> {
-        let expected = StoredState { last_applied: found.last_applied, ..model.state() };
+        let expected = model.state_like(found);
         let difference = match self.contract {
             // Each check looks at its own part, so that a failure has the right name.
             Contract::HardState if found.hard_state == expected.hard_state => None,
@@ -222,12 +222,10 @@ impl<A: Application> Probe<A> {
         models: &[Model],
     ) -> Result<(Option<usize>, StoredState, String), Failure> {
         let state = self.initial_state().await?;
-        let entries = self.read_back(state.last_log.index).await?;
+        let base = state.base.last_included.index;
+        let entries = self.read_back(base, state.last_log.index).await?;
         let found = show(state.hard_state, &state.base, &entries);
-        let same = |model: &Model| {
-            model.entries == entries
-                && StoredState { last_applied: state.last_applied, ..model.state() } == state
-        };
+        let same = |model: &Model| model.entries == entries && model.state_like(&state) == state;
         // The latest, if several are alike.
         Ok((models.iter().rposition(same), state, found))
     }

@@ -1,7 +1,7 @@
 //! Saving: term and vote, what stands in front of the log, entries at its end and over it.
 
 use actix_raft::messages::Index;
-use actix_raft::storage::{ReadLog, Save};
+use actix_raft::storage::{HardState, ReadLog, Save};
 
 use super::contract::{Contract, Failure};
 use super::model::Model;
@@ -65,6 +65,8 @@ impl<S: Subject> Suite<'_, S> {
             ("a vote", vote(5, Some(2))),
             ("a higher term without a vote", vote(6, None)),
             ("a vote for node 0", vote(6, Some(0))),
+            ("that the disk can be trusted", trusted(6, true)),
+            ("that it can't", trusted(6, false)),
             ("a vote together with entries", both),
             ("entries alone", self.samples.save([(7, 4..=4)])),
             ("the largest numbers", vote(u64::MAX, Some(u64::MAX))),
@@ -223,4 +225,9 @@ impl<S: Subject> Suite<'_, S> {
         self.holds(contract);
         Ok(())
     }
+}
+
+fn trusted(term: u64, trusted: bool) -> Save {
+    let hard_state = HardState { trusted, ..hard_state(term, Some(1)) };
+    Save { hard_state: Some(hard_state), ..Save::default() }
 }

@@ -23,9 +23,7 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        // One without room waits longer, so that others stand first.
-        let courtesy = if step.after.disk_is_full { patience } else { Duration::ZERO };
-        let extra = later(self.config(step)) + courtesy;
+        let extra = later(self.config(step), step.before.disk_is_full || step.after.disk_is_full);
         let life = &mut self.lives[step.at];
         life.patience = life.patience.max(extra);
         let extra = life.patience;
@@ -87,7 +85,7 @@ impl Laws {
             // It may be a snapshot that it waits for.
             return Ok(());
         }
-        let extra = later(&self.configs[at]);
+        let extra = later(&self.configs[at], false);
         self.start_waits[at] = Some(wait);
         let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
@@ -184,7 +182,9 @@ impl Laws {
             "{} waits {wait:?}",
             step.after
         );
-        if later(self.config(step)) > Duration::ZERO {
+        if later(self.config(step), step.before.disk_is_full || step.after.disk_is_full)
+            > Duration::ZERO
+        {
             return Ok(());
         }
         let stands = matches!(step.after.role, RoleName::PreCandidate | RoleName::Candidate);
@@ -274,8 +274,8 @@ impl Laws {
     }
 }
 
-/// How much later a server of low priority stands.
-fn later(config: &Config) -> Duration {
+/// How much later a server of low priority stands, or one whose disk is full.
+fn later(config: &Config, is_full: bool) -> Duration {
     let below = MAX_PRIORITY.saturating_sub(config.election_priority.max(1));
-    config.election_timeout / 2 * u32::from(below)
+    config.election_timeout / 2 * (u32::from(below) + if is_full { 2 } else { 0 })
 }

@@ -1,21 +1,21 @@
 //! Storages that break one contract each.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
-use actix_raft::application::{Application, StateMachine};
-use actix_raft::durable::Disk;
 use actix_raft::messages::{Address, Entry, EntryPayload, Index, MembershipConfig, Term};
+use actix_raft::replicated::Replicated;
 use actix_raft::storage::{
-    Apply, GetInitialState, ReadLog, Save, SaveLog, Storage, StorageError, StoredState,
+    Apply, Base, GetInitialState, Outcome, ReadLog, SaveLog, Snapshot, StorageError, StoredState,
 };
-use actix_raft_sim::conformance::{CrashDisk, Opened, Subject};
-use bytes::Bytes;
+use actix_raft_sim::conformance::{Opened, Subject};
+use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
-use crate::subjects::{Chain, open_on};
+use crate::subjects::Chain;
 
 /// What a plain list does wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,7 @@ pub enum Fault {
     StartsWithATerm,
     ForgetsVote,
     VoteZeroIsNone,
+    ForgetsTrust,
     NoTermWithEntries,
     ForgetsBase,
     KeepsFirstRunOnly,
@@ -36,6 +37,8 @@ pub enum Fault {
     ErrorIfGone,
     LosesAddresses,
     LosesOutgoingVoters,
+    LosesGoal,
+    LosesFounders,
     CutsLongCommands,
     AnswersOutOfOrder,
     RefusesTheHundredth,
@@ -50,15 +53,39 @@ pub enum Fault {
 }
 
 /// What outlives the actor.
-#[derive(Default)]
-struct Held {
-    stored: StoredState,
+pub struct Held {
+    pub stored: StoredState,
+    /// The entries behind the base.
     log: Vec<Entry>,
-    machine: Chain,
+    pub machine: Replicated<Chain>,
+    /// The bytes of the latest snapshot, which is in the stored state.
+    pub snapshot: Bytes,
+    pub received: Option<(Snapshot, BytesMut)>,
     saves: usize,
     saves_before: usize,
     unfinished: usize,
     before_last_save: Option<(StoredState, Vec<Entry>)>,
+}
+
+impl Held {
+    fn new() -> Rc<RefCell<Held>> {
+        Rc::new(RefCell::new(Held {
+            stored: StoredState::default(),
+            log: Vec::new(),
+            machine: Replicated::new(Chain::default()),
+            snapshot: Bytes::new(),
+            received: None,
+            saves: 0,
+            saves_before: 0,
+            unfinished: 0,
+            before_last_save: None,
+        }))
+    }
+
+    /// Where an entry is in the log.
+    fn place(&self, index: Index) -> usize {
+        index.0.saturating_sub(self.stored.base.last_included.index.0 + 1) as usize
+    }
 }
 
 /// A storage that lives as long as its subject, and may have a fault.
@@ -69,7 +96,7 @@ pub struct Plain {
 
 impl Plain {
     pub fn new(fault: Option<Fault>) -> Plain {
-        Plain { held: Rc::default(), fault }
+        Plain { held: Held::new(), fault }
     }
 }
 
@@ -77,7 +104,7 @@ impl Subject for Plain {
     type Application = Chain;
 
     async fn open(&mut self) -> Opened<Chain> {
-        self.held = Rc::default();
+        self.held = Held::new();
         self.reopen().await.unwrap()
     }
 
@@ -98,13 +125,14 @@ impl Subject for Plain {
     }
 }
 
-struct List {
-    held: Rc<RefCell<Held>>,
-    fault: Option<Fault>,
+/// A list as a storage.
+pub struct List {
+    pub held: Rc<RefCell<Held>>,
+    pub fault: Option<Fault>,
 }
 
 impl List {
-    fn is(&self, fault: Fault) -> bool {
+    pub fn is(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }
 
@@ -130,22 +158,43 @@ impl List {
         let outgoing = outgoing.filter(|_| !self.is(Fault::LosesOutgoingVoters));
         let members = membership.members().iter().map(|(id, of)| (*id, address(of)));
         let voters = membership.voters().iter().copied();
-        Arc::new(MembershipConfig::joint(voters, outgoing, members).unwrap())
+        let stored = MembershipConfig::joint(voters, outgoing, members).unwrap();
+        let stored = stored.founded_on(match self.is(Fault::LosesFounders) {
+            true => BTreeMap::new(),
+            false => membership.founders().clone(),
+        });
+        let goal = membership.goal().filter(|_| !self.is(Fault::LosesGoal));
+        Arc::new(match goal {
+            Some(goal) => stored.on_the_way_to(Arc::clone(goal)).unwrap(),
+            None => stored,
+        })
     }
 
     fn truncate(&self, held: &mut Held, first: Index) {
-        let place = first.prev().0 as usize;
+        let place = held.place(first);
         held.log.truncate(match self.fault {
             Some(Fault::CutsOneTooMany) if place > 2 && place < held.log.len() => place - 1,
             _ => place,
         });
     }
 
+    fn save_base(&self, held: &mut Held, mut base: Base) {
+        let known = base.membership.as_ref();
+        base.membership = known.map(|(index, base)| (*index, self.membership(base)));
+        let included = held.place(base.last_included.index.next()).min(held.log.len());
+        held.stored.note_base(base);
+        held.log.drain(..included);
+        if held.stored.last_log == held.stored.base.last_included {
+            held.log.clear();
+        }
+    }
+
     fn save_run(&self, run: &[Entry]) {
         let held = &mut *self.held.borrow_mut();
         let tail = match self.is(Fault::KeepsTheTail) {
             true => {
-                held.log.get(run[run.len() - 1].index.0 as usize..).unwrap_or_default().to_vec()
+                let end = held.place(run[run.len() - 1].index.next());
+                held.log.get(end..).unwrap_or_default().to_vec()
             }
             false => Vec::new(),
         };
@@ -206,12 +255,11 @@ impl Handler<SaveLog> for List {
                     Some(Fault::VoteZeroIsNone) => id.0 != 0,
                     _ => true,
                 });
+                hard_state.trusted &= !self.is(Fault::ForgetsTrust);
                 held.stored.hard_state = hard_state;
             }
-            if let Some(mut base) = save.base.filter(|_| !self.is(Fault::ForgetsBase)) {
-                let known = base.membership.as_ref();
-                base.membership = known.map(|(index, base)| (*index, self.membership(base)));
-                held.stored.note_base(base);
+            if let Some(base) = save.base.filter(|_| !self.is(Fault::ForgetsBase)) {
+                self.save_base(held, base);
             }
             held.saves
         };
@@ -262,9 +310,10 @@ impl Handler<ReadLog> for List {
 
     fn handle(&mut self, read: ReadLog, _: &mut Context<Self>) -> Self::Result {
         let held = self.held.borrow();
-        let end = read.last.0 as usize - usize::from(self.is(Fault::ReadsOneTooFew));
-        let start = read.first.prev().0 as usize;
-        let Some(entries) = held.log.get(start..end) else {
+        let end = held.place(read.last.next()) - usize::from(self.is(Fault::ReadsOneTooFew));
+        let start = held.place(read.first);
+        let is_purged = read.first <= held.stored.base.last_included.index;
+        let Some(entries) = held.log.get(start..end).filter(|_| !is_purged) else {
             return match self.is(Fault::ErrorIfGone) {
                 true => Err(StorageError::new("no such entries")),
                 false => Ok(Vec::new()),
@@ -285,152 +334,24 @@ impl Handler<ReadLog> for List {
 }
 
 impl Handler<Apply<Chain>> for List {
-    type Result = ResponseFuture<Result<Vec<u64>, StorageError>>;
+    type Result = ResponseFuture<Result<Vec<Outcome<u64>>, StorageError>>;
 
     fn handle(&mut self, apply: Apply<Chain>, _: &mut Context<Self>) -> Self::Result {
         let held = &mut *self.held.borrow_mut();
-        let mut responses = Vec::new();
+        let mut outcomes = Vec::new();
         for entry in apply.entries.iter() {
-            match &entry.payload {
-                EntryPayload::Normal(command) => {
-                    let command = Chain::decode(Bytes::clone(command)).unwrap();
-                    responses.push(held.machine.apply(entry.index, command));
-                }
-                EntryPayload::Blank if self.is(Fault::ResponseToBlank) => responses.push(0),
-                EntryPayload::Blank | EntryPayload::ConfigChange(_) => {}
+            let applied = held.machine.apply(std::slice::from_ref(entry));
+            outcomes.extend(applied.unwrap());
+            if entry.payload == EntryPayload::Blank && self.is(Fault::ResponseToBlank) {
+                outcomes.push(Outcome::Response(0));
             }
             held.stored.last_applied = entry.index;
         }
         match self.fault {
-            Some(Fault::OneResponseTooFew) => drop(responses.pop()),
-            Some(Fault::ResponsesReversed) => responses.reverse(),
+            Some(Fault::OneResponseTooFew) => drop(outcomes.pop()),
+            Some(Fault::ResponsesReversed) => outcomes.reverse(),
             _ => {}
         }
-        Box::pin(async { Ok(responses) })
-    }
-}
-
-/// What a wrapper around the durable storage does wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Flaw {
-    AcknowledgesBeforeSync,
-    SplitsSaves,
-    GoesOnAfterAnError,
-    FailsToOpen,
-}
-
-/// The durable storage, with a flaw that only shows when its disk fails.
-pub struct WithFlaw {
-    flaw: Option<Flaw>,
-}
-
-impl WithFlaw {
-    pub fn new(flaw: Option<Flaw>) -> WithFlaw {
-        WithFlaw { flaw }
-    }
-}
-
-impl Subject for WithFlaw {
-    type Application = Chain;
-
-    async fn open(&mut self) -> Opened<Chain> {
-        open_on(Arc::new(CrashDisk::new()))
-    }
-
-    fn command(&mut self, n: u64) -> u64 {
-        n + 1
-    }
-
-    async fn open_on(&mut self, disk: CrashDisk) -> Option<Opened<Chain>> {
-        let was_used = disk.list().is_ok_and(|names| !names.is_empty());
-        if self.flaw == Some(Flaw::FailsToOpen) && was_used {
-            return Some(Err(StorageError::new("the lock file of a dead process is there")));
-        }
-        let wrapped = |inner| Wrapper { inner, flaw: self.flaw, failed: Rc::default() };
-        Some(open_on(Arc::new(disk)).map(|inner| wrapped(inner).start().into()))
-    }
-}
-
-struct Wrapper {
-    inner: Storage<Chain>,
-    flaw: Option<Flaw>,
-    failed: Rc<RefCell<bool>>,
-}
-
-fn flat<T, E: std::fmt::Display>(
-    result: Result<Result<T, StorageError>, E>,
-) -> Result<T, StorageError> {
-    result.map_err(StorageError::new)?
-}
-
-impl Actor for Wrapper {
-    type Context = Context<Wrapper>;
-}
-
-impl Handler<GetInitialState> for Wrapper {
-    type Result = ResponseFuture<Result<StoredState, StorageError>>;
-
-    fn handle(&mut self, _: GetInitialState, _: &mut Context<Self>) -> Self::Result {
-        let request = self.inner.initial_state();
-        Box::pin(async { flat(request.await) })
-    }
-}
-
-impl Handler<SaveLog> for Wrapper {
-    type Result = ResponseFuture<Result<(), StorageError>>;
-
-    fn handle(&mut self, SaveLog { save }: SaveLog, _: &mut Context<Self>) -> Self::Result {
-        let failed = Rc::clone(&self.failed);
-        match self.flaw {
-            Some(Flaw::AcknowledgesBeforeSync) => {
-                let request = self.inner.save(save);
-                actix::spawn(async { drop(request.await) });
-                Box::pin(async { Ok(()) })
-            }
-            Some(Flaw::SplitsSaves) => {
-                let (hard_state, base) = (save.hard_state, save.base);
-                let first = self.inner.save(Save { hard_state, base, entries: Vec::new() });
-                let second = Save { entries: save.entries, ..Save::default() };
-                let inner = self.inner.save(Save::default());
-                let second = self.inner.save(second);
-                Box::pin(async {
-                    flat(first.await)?;
-                    flat(inner.await)?;
-                    flat(second.await)
-                })
-            }
-            Some(Flaw::GoesOnAfterAnError) => {
-                let request = self.inner.save(save);
-                Box::pin(async move {
-                    let result = flat(request.await);
-                    match failed.replace(result.is_err()) {
-                        true => Ok(()),
-                        false => result,
-                    }
-                })
-            }
-            Some(Flaw::FailsToOpen) | None => {
-                let request = self.inner.save(save);
-                Box::pin(async { flat(request.await) })
-            }
-        }
-    }
-}
-
-impl Handler<ReadLog> for Wrapper {
-    type Result = ResponseFuture<Result<Vec<Entry>, StorageError>>;
-
-    fn handle(&mut self, read: ReadLog, _: &mut Context<Self>) -> Self::Result {
-        let request = self.inner.read(read);
-        Box::pin(async { flat(request.await) })
-    }
-}
-
-impl Handler<Apply<Chain>> for Wrapper {
-    type Result = ResponseFuture<Result<Vec<u64>, StorageError>>;
-
-    fn handle(&mut self, apply: Apply<Chain>, _: &mut Context<Self>) -> Self::Result {
-        let request = self.inner.apply(apply.entries);
-        Box::pin(async { flat(request.await) })
+        Box::pin(async { Ok(outcomes) })
     }
 }

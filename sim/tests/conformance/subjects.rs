@@ -1,9 +1,11 @@
 //! The storages that we bring, as the suite wants them.
 
+use std::convert::Infallible;
+use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use actix::Actor;
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::durable::{Disk, DurableStorage, Identity, LogOpenError, LogOptions, OpenError};
 use actix_raft::messages::{Index, NodeId};
 use actix_raft::storage::StorageError;
@@ -19,6 +21,7 @@ pub struct Chain(u64);
 impl Application for Chain {
     type Command = u64;
     type Response = u64;
+    type Rejection = Infallible;
 
     fn encode(command: u64) -> Bytes {
         Bytes::copy_from_slice(&command.to_le_bytes())
@@ -27,12 +30,32 @@ impl Application for Chain {
     fn decode(bytes: Bytes) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(bytes.as_ref().try_into()?))
     }
+
+    fn encode_response(response: &u64) -> Option<Bytes> {
+        Some(Chain::encode(*response))
+    }
+
+    fn decode_response(bytes: Bytes) -> Result<u64, DecodeError> {
+        Chain::decode(bytes)
+    }
 }
 
 impl StateMachine for Chain {
     fn apply(&mut self, index: Index, command: u64) -> u64 {
         self.0 = self.0.wrapping_mul(31).wrapping_add(command) ^ index.0;
         self.0
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let state = self.0;
+        Some(Box::new(move |to| to.write_all(&state.to_le_bytes())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut state = [0; 8];
+        from.read_exact(&mut state)?;
+        self.0 = u64::from_le_bytes(state);
+        Ok(())
     }
 }
 
@@ -50,16 +73,17 @@ impl Subject for InMemory {
     }
 }
 
+/// Each storage in a directory of its own; the last one is that of the storage opened last.
 #[derive(Default)]
 pub struct OnRealDisk {
-    directory: Option<TempDir>,
+    directories: Vec<TempDir>,
 }
 
 impl Subject for OnRealDisk {
     type Application = Chain;
 
     async fn open(&mut self) -> Opened<Chain> {
-        self.directory = Some(tempfile::tempdir().map_err(StorageError::new)?);
+        self.directories.push(tempfile::tempdir().map_err(StorageError::new)?);
         self.reopen().await.unwrap()
     }
 
@@ -68,7 +92,7 @@ impl Subject for OnRealDisk {
     }
 
     async fn reopen(&mut self) -> Option<Opened<Chain>> {
-        let path = self.directory.as_ref()?.path();
+        let path = self.directories.last()?.path();
         loop {
             match DurableStorage::open(path, "tests", NodeId(1), Chain::default()) {
                 // The actor before has not ended yet.

@@ -1,13 +1,14 @@
 //! The faults of a run: what is cut, delayed and crashed, and when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft::messages::NodeId;
 use turmoil::Sim;
 
 use crate::dice::Dice;
-use crate::node::name;
+use crate::node::{Machine, name};
 use crate::record::Record;
 use crate::sockets::{Links, Pair, pair};
 
@@ -22,6 +23,7 @@ enum Cut {
 
 /// Disturbs a cluster, one thing after the other.
 pub struct Faults {
+    machines: Vec<Arc<Machine>>,
     members: Vec<NodeId>,
     /// The hosts of clients.
     offices: Vec<String>,
@@ -36,11 +38,13 @@ pub struct Faults {
     leaders: u64,
     /// When crashed nodes come back.
     down: BTreeMap<NodeId, Duration>,
+    /// When nodes that were told to stop have their power off.
+    stopping: BTreeMap<NodeId, Duration>,
 }
 
 impl Faults {
     pub fn new(
-        members: Vec<NodeId>,
+        machines: Vec<Arc<Machine>>,
         offices: Vec<String>,
         dice: Dice,
         record: Record,
@@ -49,7 +53,8 @@ impl Faults {
         // The first leader has time to be elected.
         let next = Duration::from_millis(1500);
         Faults {
-            members,
+            members: machines.iter().map(|machine| machine.id).collect(),
+            machines,
             offices,
             dice,
             record,
@@ -59,6 +64,7 @@ impl Faults {
             blackout_is_due: false,
             leaders: 0,
             down: BTreeMap::new(),
+            stopping: BTreeMap::new(),
         }
     }
 
@@ -70,6 +76,12 @@ impl Faults {
         for node in back {
             sim.bounce(name(node));
         }
+        let stopped = self.stopping.extract_if(.., |_, until| *until <= now);
+        let stopped: Vec<NodeId> = stopped.map(|(node, _)| node).collect();
+        for node in stopped {
+            let pause = self.dice.millis(1..1000);
+            self.crash(node, pause, sim);
+        }
         self.interrupt_election(sim);
         if now < self.next {
             return;
@@ -79,15 +91,16 @@ impl Faults {
             return self.blackout(sim);
         }
         match self.dice.below(100) {
-            0..15 => self.mend(sim),
-            15..30 => self.isolate_leader(sim),
-            30..45 => self.split(sim),
-            45..55 => self.silence(sim),
-            55..65 => self.hold(sim),
-            65..72 => self.unreliable(sim),
-            72..76 => self.slow(sim),
-            76..82 => self.slow_disks(sim),
-            82..95 => {
+            0..16 => self.mend(sim),
+            16..29 => self.isolate_leader(sim),
+            29..42 => self.split(sim),
+            42..51 => self.silence(sim),
+            51..59 => self.hold(sim),
+            59..66 => self.unreliable(sim),
+            66..70 => self.slow(sim),
+            70..76 => self.slow_disks(sim),
+            76..84 => self.stop(sim),
+            84..95 => {
                 let (node, pause) = (self.victim(), self.dice.millis(1..2000));
                 self.crash(node, pause, sim);
             }
@@ -98,6 +111,9 @@ impl Faults {
     /// Ends all faults; crashed nodes come back at once.
     pub fn end(&mut self, sim: &mut Sim<'_>) {
         self.mend(sim);
+        for node in std::mem::take(&mut self.stopping).into_keys() {
+            self.crash(node, Duration::ZERO, sim);
+        }
         for node in std::mem::take(&mut self.down).into_keys() {
             sim.bounce(name(node));
         }
@@ -203,6 +219,18 @@ impl Faults {
         }
     }
 
+    /// Tells the leader to stop, as before maintenance; its power is off some time later.
+    fn stop(&mut self, sim: &mut Sim<'_>) {
+        let leader = self.leader();
+        self.mend(sim);
+        let machine = self.machines.iter().find(|machine| machine.id == leader);
+        if let Some(machine) = machine.filter(|_| !self.down.contains_key(&leader)) {
+            machine.state.lock().unwrap().stop.notify_one();
+            let until = sim.elapsed() + self.dice.millis(500..1500);
+            self.stopping.insert(leader, until);
+        }
+    }
+
     /// Takes the power from a node. Sometimes its peers learn at once that its connections are
     /// gone, and sometimes they must find out: by an answer from the node when it is back, if they
     /// say anything on them.
@@ -211,6 +239,7 @@ impl Faults {
             return;
         }
         self.down.insert(node, sim.elapsed() + pause);
+        self.stopping.remove(&node);
         let is_noticed = self.dice.percent(50);
         let others: Vec<String> = self.others(node).collect();
         let node = name(node);

@@ -66,7 +66,7 @@ pub fn check(operations: &[Operation], journal: &[(Index, Put)]) -> Result<(), S
         }
     }
     for operation in operations {
-        let (Request::Put(put) | Request::Commit(put)) = operation.request else { continue };
+        let Some(put) = operation.request.put() else { continue };
         let applied = replaced.get(&put.value);
         let is_true = match operation.outcome {
             Outcome::Done { previous } => applied == Some(&previous),
@@ -90,16 +90,16 @@ fn seen(
     operation: &Operation,
     happened: impl Fn(&Put) -> bool,
 ) -> Option<porcupine_rs::model::Operation<Register>> {
-    let op = match (operation.request, operation.outcome) {
-        (Request::Get(key), Outcome::Read { value }) => (key, Seen::Get { value }),
-        (Request::Put(put) | Request::Commit(put), outcome) if happened(&put) => {
+    let op = match (&operation.request, operation.outcome) {
+        (Request::Get(key, _), Outcome::Read { value }) => (*key, Seen::Get { value }),
+        (request, outcome) => {
+            let put = request.put().filter(|put| happened(put))?;
             let previous = match outcome {
                 Outcome::Done { previous } => Some(previous),
                 _ => None,
             };
             (put.key, Seen::Put { value: put.value, previous })
         }
-        _ => return None,
     };
     Some(porcupine_rs::model::Operation {
         client_id: Some(operation.client),

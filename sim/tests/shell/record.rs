@@ -5,7 +5,8 @@ use std::fmt::{Display, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use actix_raft::messages::{Index, NodeId, Term};
+use actix_raft::messages::{Consistency, Index, NodeId, Term};
+use actix_raft::sessions::Serial;
 
 use crate::store::Put;
 
@@ -25,6 +26,8 @@ pub struct Recorded {
     /// What must not happen and did.
     pub wrong: Option<String>,
     pub phase: Phase,
+    /// Whether all nodes are members, as they shall be in the end.
+    pub all_are_members: bool,
     /// Every save takes its time, so that much is lost when the power fails.
     pub disks_are_slow: bool,
     moments: i64,
@@ -44,11 +47,24 @@ pub struct Counts {
     pub leaders: u64,
     pub partitions: u64,
     pub crashes: u64,
-    /// Saves that were being written at a crash.
+    /// Leaders that were stopped as planned.
+    pub stops: u64,
+    /// What was being written at a crash.
     pub torn: u64,
     pub connections: u64,
+    /// Snapshots.
+    pub built: u64,
+    pub installed: u64,
+    /// Changes of members that came to their end.
+    pub changes: u64,
+    /// Leaderships handed over because the operator wanted it.
+    pub transfers: u64,
     pub done: u64,
+    /// Of these, those that were sent again after an unknown outcome.
+    pub again: u64,
     pub read: u64,
+    /// Of these, those that another node than the leader served.
+    pub elsewhere: u64,
     pub refused: u64,
     /// The node said that the outcome is unknown.
     pub unknown: u64,
@@ -72,7 +88,9 @@ pub enum Request {
     Put(Put),
     /// The same, to be answered when it is committed.
     Commit(Put),
-    Get(u8),
+    /// The same in a session, sent again and again.
+    Write(Put, Serial),
+    Get(u8, Consistency),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +107,16 @@ pub enum Outcome {
     Refused,
     /// Perhaps done.
     Unknown,
+}
+
+impl Request {
+    /// What it puts, if it does.
+    pub fn put(&self) -> Option<&Put> {
+        match self {
+            Request::Put(put) | Request::Commit(put) | Request::Write(put, _) => Some(put),
+            Request::Get(..) => None,
+        }
+    }
 }
 
 impl Record {
@@ -184,15 +212,22 @@ impl Operation {
 }
 
 impl Counts {
-    pub fn each(&self) -> [(&'static str, u64); 10] {
+    pub fn each(&self) -> [(&'static str, u64); 17] {
         [
             ("leaders", self.leaders),
             ("partitions", self.partitions),
             ("crashes", self.crashes),
-            ("torn saves", self.torn),
+            ("planned stops", self.stops),
+            ("torn writes", self.torn),
             ("connections", self.connections),
+            ("snapshots", self.built),
+            ("installed snapshots", self.installed),
+            ("changes of members", self.changes),
+            ("transfers", self.transfers),
             ("writes done", self.done),
+            ("writes sent again", self.again),
             ("reads", self.read),
+            ("reads elsewhere", self.elsewhere),
             ("refusals", self.refused),
             ("unknown outcomes", self.unknown),
             ("requests without an answer", self.unanswered),
@@ -204,10 +239,17 @@ impl Counts {
             leaders: self.leaders + other.leaders,
             partitions: self.partitions + other.partitions,
             crashes: self.crashes + other.crashes,
+            stops: self.stops + other.stops,
             torn: self.torn + other.torn,
             connections: self.connections + other.connections,
+            built: self.built + other.built,
+            installed: self.installed + other.installed,
+            changes: self.changes + other.changes,
+            transfers: self.transfers + other.transfers,
             done: self.done + other.done,
+            again: self.again + other.again,
             read: self.read + other.read,
+            elsewhere: self.elsewhere + other.elsewhere,
             refused: self.refused + other.refused,
             unknown: self.unknown + other.unknown,
             unanswered: self.unanswered + other.unanswered,

@@ -12,6 +12,7 @@ use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::history;
 use crate::node::{self, Machine, name};
+use crate::operator;
 use crate::record::{Counts, Phase, Record};
 use crate::sockets::Links;
 use crate::store::Put;
@@ -89,23 +90,29 @@ impl Cluster {
             .build();
         let (record, links) = (Record::default(), Links::default());
         let members: Vec<NodeId> = (1..=size).map(NodeId).collect();
+        // One that is not told of the cluster.
+        let nodes: Vec<NodeId> = (1..=size + 1).map(NodeId).collect();
         let machine = |id: &NodeId| {
             let (record, members, links) = (record.clone(), members.clone(), links.clone());
             Arc::new(Machine { id: *id, members, seed, record, links, state: Mutex::default() })
         };
-        let machines: Vec<Arc<Machine>> = members.iter().map(machine).collect();
+        let machines: Vec<Arc<Machine>> = nodes.iter().map(machine).collect();
         for machine in &machines {
             let machine = Arc::clone(machine);
             sim.host(name(machine.id), move || node::run(Arc::clone(&machine)));
         }
         let mut offices = Vec::new();
-        for number in 0..3 {
-            let (members, record, links) = (members.clone(), record.clone(), links.clone());
-            let office = Office { number, members, seed, record, links };
+        for number in 0..=3 {
+            let (nodes, record, links) = (nodes.clone(), record.clone(), links.clone());
+            let office = Office { number, nodes, seed, record, links };
             offices.push(office.name());
-            sim.client(office.name(), client::run(office));
+            match number {
+                3 => sim.client(office.name(), operator::run(office)),
+                _ => sim.client(office.name(), client::run(office)),
+            }
         }
-        let faults = Faults::new(members, offices, Dice::new(seed, 0), record.clone(), links);
+        let (dice, hosts) = (Dice::new(seed, 0), machines.clone());
+        let faults = Faults::new(hosts, offices, dice, record.clone(), links);
         Cluster { sim, faults, machines, record }
     }
 
@@ -142,11 +149,14 @@ impl Cluster {
                     .iter()
                     .any(|op| op.client == client && op.was_served())
             };
-            if (0..=everyone.unwrap_or(0)).all(served) {
+            let all_are_members = self.record.lock().all_are_members;
+            if all_are_members && (0..=everyone.unwrap_or(0)).all(served) {
                 return Ok(());
             }
             if self.sim.elapsed() > until {
-                return Err(format!("not everyone is served {PATIENCE:?} after the faults"));
+                return Err(format!(
+                    "not everyone is served, or not all are members, {PATIENCE:?} after the faults"
+                ));
             }
             self.step()?;
         }
@@ -161,7 +171,7 @@ impl Cluster {
             let over = self.step()?;
             let journal = |machine: &Arc<Machine>| {
                 let state = machine.state.lock().unwrap();
-                state.store.lock().unwrap().journal.clone()
+                state.store.lock().unwrap().state_machine().journal.clone()
             };
             let first = journal(&self.machines[0]);
             let agreed = self.machines.iter().all(|machine| journal(machine) == first);

@@ -51,6 +51,20 @@ impl Application for Store {
         let (key, value) = bytes.split_first().ok_or("empty")?;
         Ok(Put { key: *key, value: u64::from_be_bytes(value.try_into()?) })
     }
+
+    fn encode_response(response: &Replaced) -> Option<Bytes> {
+        let mut bytes = BytesMut::with_capacity(16);
+        bytes.put_u64(response.value);
+        bytes.put_u64(response.previous);
+        Some(bytes.freeze())
+    }
+
+    fn decode_response(mut bytes: Bytes) -> Result<Replaced, DecodeError> {
+        match bytes.len() {
+            16 => Ok(Replaced { value: bytes.get_u64(), previous: bytes.get_u64() }),
+            _ => Err("no response".into()),
+        }
+    }
 }
 
 impl StateMachine for Store {
