@@ -81,6 +81,7 @@ impl<S: Subject> Suite<'_, S> {
             Contract::OpensAfterPowerFailure,
             Contract::PowerFailure,
             Contract::AtomicSaves,
+            Contract::SnapshotPowerFailure,
             Contract::FailStop,
         ];
         if self.subject.open_on(CrashDisk::new()).await.is_none() {
