@@ -24,8 +24,8 @@ const OF_CRASHES: [Contract; 5] = [
     Contract::OpensAfterPowerFailure,
     Contract::PowerFailure,
     Contract::AtomicSaves,
-    Contract::SnapshotPowerFailure,
     Contract::FailStop,
+    Contract::SnapshotPowerFailure,
 ];
 
 fn all_but(skipped: &[Contract]) -> Report {
@@ -124,6 +124,7 @@ fn a_storage_that_is_broken_only_when_the_power_fails_is_told_so_too() {
         (Flaw::FailsToOpen, Contract::OpensAfterPowerFailure),
         (Flaw::AcknowledgesBeforeSync, Contract::PowerFailure),
         (Flaw::SplitsSaves, Contract::AtomicSaves),
+        (Flaw::SnapshotNotNamed, Contract::SnapshotPowerFailure),
         (Flaw::GoesOnAfterAnError, Contract::FailStop),
     ];
     for (flaw, contract) in broken {

@@ -83,10 +83,10 @@ contracts! {
     PowerFailure: "a power failure loses nothing that was acknowledged",
     /// Also one of term, vote and several runs.
     AtomicSaves: "a power failure leaves each save whole or absent, and none without those before",
-    /// Also between the installation of one and the save of the base.
-    SnapshotPowerFailure: "a power failure leaves the latest snapshot, or the one before, as a whole",
     /// What the disk holds after a failed write or sync is not known.
     FailStop: "after the disk failed, no save is acknowledged any more",
+    /// Also between the installation of one and the save of the base.
+    SnapshotPowerFailure: "a power failure leaves the latest snapshot, or the one before, as a whole",
 }
 
 /// A contract that is broken, and how it was seen.

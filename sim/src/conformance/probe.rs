@@ -82,6 +82,11 @@ impl<A: Application> Probe<A> {
         self.step = step.to_string();
     }
 
+    /// Says which contract it is about from now on.
+    pub(super) fn about(&mut self, contract: Contract) {
+        self.contract = contract;
+    }
+
     pub(super) fn storage(&self) -> &Storage<A> {
         &self.storage
     }
