@@ -16,7 +16,6 @@ use crate::effect::{Effect, ProposeError};
 use crate::entry::{Entry, EntryPayload};
 use crate::event::LogReader;
 use crate::leader::change::Changes;
-use crate::leader::disks::hear_disk;
 use crate::leader::farewell::Farewell;
 pub(crate) use crate::leader::handover::Transfer;
 use crate::lease::LeaseRounds;
@@ -27,6 +26,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::reads::Reads;
+use crate::trust::Heard;
 use crate::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 /// What only a leader has (Figure 2, "Volatile state on leaders").
@@ -150,8 +150,11 @@ impl Leader {
             return node.violation(from, "acknowledges entries that were never sent");
         }
         let disk = (response.disk, response.trusted);
-        if !hear_disk(progress, disk, response.round, self.round, last.next()) {
-            return;
+        match progress.disk.hear(disk, response.round, self.round, last.next()) {
+            Heard::Same => {}
+            // Where the logs do not agree, it says itself.
+            Heard::New => progress.start_over(response.asked_about().min(last).next()),
+            Heard::Old => return,
         }
         progress.last_contact = node.now;
         progress.on_round(response.round);

@@ -88,6 +88,16 @@ pub struct AppendEntriesResponse {
     pub outcome: AppendOutcome,
 }
 
+impl AppendEntriesResponse {
+    /// The index that the follower says something about.
+    pub(crate) fn asked_about(&self) -> Index {
+        match self.outcome {
+            AppendOutcome::Matched { match_index } => match_index,
+            AppendOutcome::Conflict { prev_log_index, .. } => prev_log_index,
+        }
+    }
+}
+
 /// What a follower found when it compared its log with a leader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendOutcome {

@@ -85,29 +85,27 @@ impl Receiving {
             }
         }
         match &mut self.storing {
-            Some((storing, count)) if *count > 0 => {
+            Some((storing, count)) => {
                 if *storing != *snapshot || *count >= MAX_STORING {
                     return Piece::Ignore;
                 }
                 *count += 1;
             }
-            _ => self.storing = Some((snapshot.clone(), 1)),
+            None => self.storing = Some((snapshot.clone(), 1)),
         }
         self.incoming = Some(Incoming { snapshot: snapshot.clone(), term: *term, step });
         Piece::Store
     }
 
-    /// The storage has so many bytes now. Returns what to tell the leader: of which snapshot, and
-    /// whether that is all of it.
+    /// The storage has so many bytes now. Returns whether that is all of the snapshot that is being
+    /// received, if it is about that one.
     pub(crate) fn on_stored(&mut self, of: LogPosition, received: u64) -> Option<bool> {
-        let (snapshot, count) = self.storing.as_mut()?;
-        if snapshot.last_included() != of || *count == 0 {
-            return None;
-        }
-        *count -= 1;
-        let incoming = self.incoming.as_ref()?;
-        let is_current = incoming.snapshot == *snapshot && incoming.step == Step::Pieces;
-        is_current.then_some(received >= snapshot.size)
+        let (snapshot, count) = self.storing.take_if(|(s, _)| s.last_included() == of)?;
+        let is_all = received >= snapshot.size;
+        let is_current = |i: &Incoming| i.snapshot == snapshot && i.step == Step::Pieces;
+        let is_current = self.incoming.as_ref().is_some_and(is_current);
+        self.storing = (count > 1).then(|| (snapshot, count - 1));
+        is_current.then_some(is_all)
     }
 
     /// All pieces are here: it is installed as soon as the state machine is idle.

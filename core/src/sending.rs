@@ -77,6 +77,13 @@ impl Sending {
         asks
     }
 
+    /// Whether the log should keep what follows this snapshot: the follower is heard, and will need it
+    /// soon. One that has got a part of it may be cut off now and then, for as long as a new voter
+    /// is waited for.
+    pub(crate) fn is_worth_keeping(&self, now: Time, is_heard: bool, config: &Config) -> bool {
+        is_heard || (self.received > 0 && now.since(self.moved_at) < config.catch_up_timeout)
+    }
+
     /// The piece to read now, if any: its offset. It counts as being read then.
     pub(crate) fn begin_read(&mut self, now: Time) -> Option<u64> {
         let offset = self.next_read().filter(|_| now >= self.not_before)?;

@@ -122,10 +122,11 @@ impl Node {
 /// A follower's disk in the leader's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FollowerDisk {
-    /// The disk that is believed; `None` before any was heard.
+    /// The disk that is believed; `None` before any was heard, if the follower is no founder.
     id: Option<DiskId>,
-    /// The leader's round when it was heard first: another disk that answers a later one is newer.
-    since: u64,
+    /// The leader's round when it was heard first, if it was: another disk that answers a later one
+    /// is newer.
+    since: Option<u64>,
     standing: Standing,
 }
 
@@ -157,7 +158,7 @@ impl FollowerDisk {
     /// of the cluster, if it is one.
     pub(crate) fn new(founder: DiskId) -> FollowerDisk {
         let id = (founder != DiskId::UNKNOWN).then_some(founder);
-        FollowerDisk { id, since: 0, standing: Standing::Vouched }
+        FollowerDisk { id, since: None, standing: Standing::Vouched }
     }
 
     /// An answer came from this disk, which names a round of the leader, who is now in round `now`
@@ -171,21 +172,22 @@ impl FollowerDisk {
     ) -> Heard {
         match self.id {
             Some(believed) if believed == disk => {
+                self.since.get_or_insert(now);
                 if trusted {
                     self.standing = Standing::Trusted;
                 }
                 return Heard::Same;
             }
             Some(_) if is_planted(Mutant::LostDiskCounts) => return Heard::Same,
-            Some(_) if round <= self.since => return Heard::Old,
+            Some(_) if self.since.is_some_and(|since| round <= since) => return Heard::Old,
             _ => {}
         }
         let standing = match trusted || is_planted(Mutant::NewDiskCountsAtOnce) {
             true => Standing::Trusted,
             false => Standing::Doubted { proof: next },
         };
-        let heard = if self.id.is_some() { Heard::New } else { Heard::Same };
-        *self = FollowerDisk { id: Some(disk), since: now, standing };
+        let heard = if self.since.is_some() { Heard::New } else { Heard::Same };
+        *self = FollowerDisk { id: Some(disk), since: Some(now), standing };
         heard
     }
 

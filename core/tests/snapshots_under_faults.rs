@@ -372,7 +372,9 @@ fn run(seed: u64) -> Seen {
 #[test]
 fn states_stay_equal_and_everybody_catches_up_whatever_happens() {
     let one = std::env::var("STORM_SEED").ok().map(|seed| seed.parse().unwrap());
-    let (mut all, seeds) = (Seen::default(), one.map_or(0..SEEDS, |seed| seed..seed + 1));
+    let many = std::env::var("STORM_SEEDS").ok().map(|count| count.parse().unwrap());
+    let seeds = one.map_or(0..many.unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let mut all = Seen::default();
     for seed in seeds {
         let seen = std::panic::catch_unwind(|| run(seed));
         let seen = seen.unwrap_or_else(|_| panic!("run again with STORM_SEED={seed}"));

@@ -167,7 +167,8 @@ async fn connect(
     };
     let (reader, mut writer) = split(stream);
     let mut reader = FrameReader::new(reader, HANDSHAKE_BYTES);
-    let agreed = greet(&shared.config, peer.id, peer.lane, &mut reader, &mut writer).await;
+    let agreed =
+        greet(&shared.config_to_call(), peer.id, peer.lane, &mut reader, &mut writer).await;
     agreed.map_err(DialError::Handshake)?;
     Ok((reader, writer))
 }

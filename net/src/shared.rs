@@ -1,6 +1,6 @@
 //! What all tasks of a transport share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,8 @@ pub(crate) const WRITE_BATCH_BYTES: usize = 1024 * 1024;
 
 pub(crate) struct Shared {
     pub(crate) config: TransportConfig,
+    /// Where this node is reached, if it was told so since it started.
+    pub(crate) advertised: Mutex<Option<String>>,
     pub(crate) sockets: Arc<dyn Sockets>,
     pub(crate) inbound: Arc<dyn Inbound>,
     pub(crate) complaints: Complaints,
@@ -27,6 +29,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The configuration for a call, with where this node is reached now.
+    pub(crate) fn config_to_call(&self) -> TransportConfig {
+        let mut config = self.config.clone();
+        // A panic elsewhere leaves the address whole.
+        let advertised = self.advertised.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = &*advertised {
+            config.advertise = Some(address.clone());
+        }
+        config
+    }
+
     /// Runs a task on the transport's runtime until it ends or the transport stops. Callable from
     /// any thread.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -61,6 +74,7 @@ pub(crate) mod testing {
     pub(crate) fn shared(config: TransportConfig) -> Shared {
         Shared {
             config,
+            advertised: Mutex::default(),
             sockets: Arc::new(Tcp),
             inbound: Arc::new(NoOne),
             complaints: Complaints::default(),

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::codec::ENVELOPE_BYTES;
 use crate::complaints::Complaints;
-use crate::config::{ConfigError, TransportConfig};
+use crate::config::{ConfigError, MAX_ADDRESS_BYTES, TransportConfig};
 use crate::inbound::Inbound;
 use crate::lane::Lane;
 use crate::meter::{Meters, PeerStats};
@@ -113,6 +113,7 @@ impl Transport {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             config,
+            advertised: Mutex::default(),
             sockets,
             inbound,
             complaints: Complaints::default(),
@@ -130,6 +131,18 @@ impl Transport {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.local_addr
+    }
+
+    /// Tells the nodes that are called from now on that this one is reached here, whatever
+    /// [`TransportConfig::advertise`] says: so a node that learns its own address from the
+    /// cluster's members can be answered by one that does not know them yet. An address of more than
+    /// [`MAX_ADDRESS_BYTES`](crate::config::MAX_ADDRESS_BYTES) is not told.
+    pub fn advertise(&self, address: &str) {
+        if address.len() <= MAX_ADDRESS_BYTES {
+            // A panic elsewhere leaves the address whole.
+            let advertised = &self.inner.shared.advertised;
+            *advertised.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.to_owned());
+        }
     }
 
     /// Sends messages to a peer at an address such as `10.0.0.1:7001`, after those sent before.

@@ -279,6 +279,21 @@ async fn settings_out_of_range_are_refused_in_words() {
     assert!(matches!(taken, Err(BindError::Listen(_))));
 }
 
+/// One that was started without knowing its own address, and learned it from the cluster's members.
+#[tokio::test]
+async fn a_caller_says_where_it_was_told_that_it_is_reached() {
+    let (_two, mut arrivals, address) = node(config(2)).await;
+    let (one, _, _) = node(config(1)).await;
+    one.advertise("10.0.0.1:7001");
+    one.send(NodeId(2), &address, vec![numbered(1, 2, 1)]);
+    match arrivals.next().await {
+        Arrived::Introduced(peer, rpc_addr) => {
+            assert_eq!((peer, rpc_addr.as_str()), (NodeId(1), "10.0.0.1:7001"));
+        }
+        _ => panic!("the introduction comes before the first message"),
+    }
+}
+
 #[tokio::test]
 async fn a_caller_says_where_it_listens_itself() {
     let (_two, mut arrivals, address) = node(config(2)).await;

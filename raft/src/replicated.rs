@@ -4,12 +4,31 @@ use std::io::{self, BufReader, Read, Write};
 
 use bytes::Bytes;
 
-use crate::application::{Snapshotting, StateMachine};
-use crate::envelope::Envelope;
+use crate::application::{Application, DecodeError, Snapshotting, StateMachine};
+use crate::envelope::{Draft, Envelope};
 use crate::messages::{Entry, EntryPayload, Index};
 use crate::session_table::{Known, SessionTable};
 use crate::sessions::Serial;
 use crate::storage::{Outcome, StorageError};
+
+/// The payload of a command's entry in the log, as a leader writes one that belongs to no session.
+#[must_use]
+pub fn payload<A: Application>(command: A::Command) -> Bytes {
+    Draft::new(None, &A::encode(command)).stamp(0).0
+}
+
+/// The command in the payload of an entry; `None` if it holds none, but something about a session.
+///
+/// # Errors
+/// If it is of a kind that this version does not know, or the application can't read it.
+pub fn command<A: Application>(payload: Bytes) -> Result<Option<A::Command>, DecodeError> {
+    match Envelope::open(payload)? {
+        Envelope::Plain { command } | Envelope::Write { command, .. } => {
+            A::decode(command).map(Some)
+        }
+        Envelope::Register { .. } | Envelope::Probe { .. } => Ok(None),
+    }
+}
 
 /// A state machine and its clients' sessions: what a storage applies entries to, takes snapshots of
 /// and restores. A [`RaftStorage`](crate::storage::RaftStorage) of your own holds one of these.
@@ -139,4 +158,92 @@ fn known<M: StateMachine>(answer: Option<Bytes>) -> Outcome<M::Response> {
 
 fn unreadable(index: Index, error: impl std::fmt::Display) -> StorageError {
     StorageError::new(format!("the entry at index {index} is no command: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use actix_raft_core::random::Random;
+
+    use super::*;
+    use crate::envelope::Terms;
+    use crate::messages::Term;
+    use crate::sessions::SessionId;
+    use crate::testing::Accumulator;
+
+    fn snapshot(replica: &Replicated<Accumulator>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        replica.snapshot().unwrap()(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// What some clients might have had logged: sessions, writes in them that are sent once or more
+    /// often, questions about them, and writes without a session; at times that go back and forth.
+    fn some_log(random: &mut Random) -> Vec<Entry> {
+        let below = |random: &mut Random, n: u64| random.next_u64() % n;
+        let mut sessions = vec![SessionId(0)];
+        let mut time = 1000;
+        (1..=200)
+            .map(|index| {
+                time += below(random, 20);
+                let stamp = time - below(random, 50);
+                let session = sessions[below(random, sessions.len() as u64) as usize];
+                let number = below(random, 8);
+                let serial = Serial { session, number, answered_below: below(random, number + 1) };
+                let command = Accumulator::encode(1 << below(random, 40));
+                let draft = match below(random, 10) {
+                    0 => {
+                        sessions.push(SessionId(index));
+                        Draft::register(Terms {
+                            timeout: 100 + below(random, 400),
+                            max_sessions: 5,
+                        })
+                    }
+                    1 => Draft::new(None, &command),
+                    2 => Draft::probe(serial),
+                    _ => Draft::new(Some(serial), &command),
+                };
+                let payload = EntryPayload::Normal(draft.stamp(stamp).0);
+                Entry { term: Term(1), index: Index(index), payload }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all_replicas_agree_whatever_they_were_restored_from_and_apply_each_write_once() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let log = some_log(&mut random);
+            let mut original = Replicated::new(Accumulator::default());
+            let outcomes = original.apply(&log).unwrap();
+            let end = snapshot(&original);
+
+            // Another is restored in the middle, and is answered the same after that.
+            let middle = (random.next_u64() % log.len() as u64) as usize;
+            let mut first = Replicated::new(Accumulator::default());
+            first.apply(&log[..middle]).unwrap();
+            let mut second = Replicated::new(Accumulator::default());
+            second.apply(&log[..middle / 2]).unwrap();
+            let written = snapshot(&first);
+            second.restore(Index(middle as u64), &mut written.as_slice()).unwrap();
+            assert_eq!(snapshot(&second), written);
+            assert_eq!(second.apply(&log[middle..]).unwrap(), outcomes[middle..]);
+            assert_eq!(snapshot(&second), end, "seed {seed}");
+
+            // The sum moves when a write is applied first, and only then.
+            let mut answers: BTreeMap<(SessionId, u64), Outcome<u64>> = BTreeMap::new();
+            for (entry, outcome) in log.iter().zip(outcomes) {
+                let EntryPayload::Normal(payload) = &entry.payload else { continue };
+                let Ok(Envelope::Write { serial, .. }) = Envelope::open(payload.clone()) else {
+                    continue;
+                };
+                if let Outcome::Response(_) = outcome {
+                    let key = (serial.session, serial.number);
+                    let before = answers.entry(key).or_insert_with(|| outcome.clone());
+                    assert_eq!(*before, outcome, "seed {seed}: {serial:?} is answered as before");
+                }
+            }
+        }
+    }
 }

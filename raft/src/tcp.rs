@@ -122,6 +122,13 @@ impl Handler<SendMessages> for TcpNetwork {
     type Result = ();
 
     fn handle(&mut self, send: SendMessages, _: &mut Context<Self>) {
+        // Nodes that know no members yet, or older ones, can answer this one all the same.
+        let own = send.messages.first().map(|message| message.from);
+        let members = send.membership.as_ref();
+        let moved = own.and_then(|own| self.gateway.addresses().news_of(own, members));
+        if let Some(address) = moved {
+            self.transport.advertise(&address);
+        }
         let mut batches: BTreeMap<NodeId, Vec<Rpc>> = BTreeMap::new();
         for message in send.messages {
             batches.entry(message.to).or_default().push(message);

@@ -4,15 +4,22 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
 
 use actix::Actor;
+use actix_raft::admin::TriggerSnapshotError;
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::client::Client;
 use actix_raft::config::Config;
-use actix_raft::durable::DurableStorage;
-use actix_raft::messages::{ClientError, NodeId};
+use actix_raft::durable::{DurableStorage, Identity, LogOptions};
+use actix_raft::messages::{ClientError, Index, NodeId};
 use actix_raft::raft::{Raft, RaftOptions};
 use actix_raft::testing::Router;
+use actix_raft_log::crash::CrashDisk;
+use bytes::Bytes;
 use support::Journal;
 
 async fn start(directory: &Path) -> Client<Journal> {
@@ -175,4 +182,152 @@ fn a_snapshot_that_the_state_machine_does_not_take_is_reported_at_the_start() {
     let error = DurableStorage::open(directory.path(), "tests", NodeId(1), accumulator);
     let error = error.err().unwrap().to_string();
     assert!(error.contains("can't be restored"), "{error}");
+}
+
+/// A counter whose snapshots are written when they are let.
+struct Gated {
+    count: u64,
+    gate: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Application for Gated {
+    type Command = Bytes;
+    type Response = u64;
+    type Rejection = Infallible;
+
+    fn encode(command: Bytes) -> Bytes {
+        command
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, DecodeError> {
+        Ok(bytes)
+    }
+}
+
+impl StateMachine for Gated {
+    fn apply(&mut self, _: Index, _: Bytes) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let (count, gate) = (self.count, Arc::clone(&self.gate));
+        Some(Box::new(move |to| {
+            for byte in count.to_le_bytes() {
+                // Whoever drops the other end lets all of it through.
+                let _ = gate.lock().unwrap().recv();
+                to.write_all(&[byte])?;
+            }
+            Ok(())
+        }))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut count = [0; 8];
+        from.read_exact(&mut count)?;
+        self.count = u64::from_le_bytes(count);
+        Ok(())
+    }
+}
+
+fn open_gated(directory: &Path) -> (DurableStorage<Gated>, mpsc::Sender<()>) {
+    let (sender, gate) = mpsc::channel();
+    let machine = Gated { count: 0, gate: Arc::new(Mutex::new(gate)) };
+    (DurableStorage::open(directory, "tests", NodeId(1), machine).unwrap(), sender)
+}
+
+async fn count(node: &Client<Gated>) -> u64 {
+    loop {
+        match node.write("x".into()).await {
+            Err(ClientError::NotLeader { .. }) => tokio::task::yield_now().await,
+            count => return count.unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_takes_long_delays_nothing_and_is_of_the_moment_it_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (storage, gate) = open_gated(directory.path());
+        let network = Router::new().port().start();
+        let mut options = RaftOptions::new(NodeId(1), storage.start(), network);
+        options.config = Config::builder().entries_kept(0).build().unwrap();
+        let node = Raft::start(options).await.unwrap();
+        node.initialize(vec![]).await.unwrap();
+        assert_eq!(count(&node).await, 1);
+        let taken = actix::spawn({
+            let node = node.clone();
+            async move { node.trigger_snapshot().await }
+        });
+        for n in 2..=100 {
+            assert_eq!(count(&node).await, n);
+        }
+        assert!(!taken.is_finished());
+        drop(gate);
+        assert!(taken.await.unwrap().unwrap().index < Index(102));
+        node.shutdown().await;
+    });
+    actix::System::new().block_on(async {
+        let (storage, _gate) = open_gated(directory.path());
+        let network = Router::new().port().start();
+        let node =
+            Raft::start(RaftOptions::new(NodeId(1), storage.start(), network)).await.unwrap();
+        assert_eq!(count(&node).await, 101, "the snapshot, and the log after it");
+        node.shutdown().await;
+    });
+}
+
+#[test]
+fn a_storage_that_ends_while_a_snapshot_is_written_leaves_its_directory_free() {
+    let directory = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (storage, gate) = open_gated(directory.path());
+        let network = Router::new().port().start();
+        let node =
+            Raft::start(RaftOptions::new(NodeId(1), storage.start(), network)).await.unwrap();
+        node.initialize(vec![]).await.unwrap();
+        assert_eq!(count(&node).await, 1);
+        let taken = actix::spawn({
+            let node = node.clone();
+            async move { node.trigger_snapshot().await }
+        });
+        // It has begun.
+        gate.send(()).unwrap();
+        assert_eq!(count(&node).await, 2);
+        node.shutdown().await;
+        let taken = taken.await.unwrap();
+        assert!(matches!(taken, Err(TriggerSnapshotError::Stopped { .. })), "{taken:?}");
+        // The rest is let through, and is of no use.
+        drop(gate);
+    });
+    let (storage, _gate) = open_gated(directory.path());
+    assert_eq!(storage.stored().last_log.index, Index(3));
+}
+
+#[test]
+fn a_node_whose_disk_is_nearly_full_takes_no_writes_until_it_has_room() {
+    actix::System::new().block_on(async {
+        let disk = CrashDisk::new();
+        let identity = Identity { cluster_id: "tests".to_string(), node_id: NodeId(1) };
+        let mut options = LogOptions::new(identity);
+        (options.segment_bytes, options.low_space_bytes) = (1 << 16, 1 << 20);
+        let on = Arc::new(disk.clone());
+        let storage = DurableStorage::open_on(on, options, Journal::default()).unwrap();
+        let network = Router::new().port().start();
+        let node =
+            Raft::start(RaftOptions::new(NodeId(1), storage.start(), network)).await.unwrap();
+        node.initialize(vec![]).await.unwrap();
+        write(&node, "x".to_string()).await;
+        let is_full = async || node.metrics().await.unwrap().disk_is_full;
+
+        disk.set_capacity(Some(disk.used_space() + (1 << 19)));
+        support::until(is_full).await;
+        assert_eq!(node.write("y".into()).await, Err(ClientError::DiskFull));
+        node.read().await.unwrap();
+        disk.set_capacity(Some(1 << 30));
+        support::until(async || !is_full().await).await;
+        assert_eq!(write(&node, "y".to_string()).await, 1);
+        node.shutdown().await;
+    });
 }

@@ -42,6 +42,7 @@ enum Receipt {
 impl Application for Bank {
     type Command = Transfer;
     type Response = Receipt;
+    type Rejection = std::convert::Infallible;
 
     fn encode(transfer: Transfer) -> Bytes {
         let mut bytes = BytesMut::new();

@@ -55,7 +55,7 @@ use actix_raft_core::event::Event;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{HardState, Index, LogPosition, NodeId, Term, Time};
+use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term, Time};
 
 use crate::coverage::Coverage;
 use crate::image::Image;
@@ -144,6 +144,8 @@ impl Step<'_> {
 
 /// The laws, and what they remember.
 pub(crate) struct Laws {
+    /// The disk of each server.
+    disks: Vec<DiskId>,
     /// The settings of each server.
     configs: Vec<Config>,
     /// The configurations in force at the server in the course of the present step.
@@ -177,6 +179,7 @@ pub(crate) struct Laws {
 impl Laws {
     pub(crate) fn new(config: &Config, membership: &Membership, nodes: usize) -> Laws {
         Laws {
+            disks: vec![DiskId::UNKNOWN; nodes],
             configs: vec![config.clone(); nodes],
             in_force: Vec::new(),
             steps: 0,
@@ -211,9 +214,10 @@ impl Laws {
         self.lives[at] = Life::default();
     }
 
-    /// A server starts with these settings.
-    pub(crate) fn is_configured(&mut self, at: usize, config: &Config) {
+    /// A server starts with these settings, on this disk.
+    pub(crate) fn is_configured(&mut self, at: usize, config: &Config, disk: DiskId) {
         self.configs[at] = config.clone();
+        self.disks[at] = disk;
     }
 
     /// A server's term and vote are on its disk.
@@ -250,7 +254,7 @@ impl Laws {
     ) -> Result<(), Broken> {
         self.steps += 1;
         self.in_force.clear();
-        self.in_force(step.at, &shadows[step.at]);
+        self.in_force(step, &shadows[step.at]);
         self.take_in(step, &shadows[step.at]);
         self.monotonic(step)?;
         if let [event] = step.events {
@@ -263,13 +267,13 @@ impl Laws {
                 if let Some(base) = &save.base {
                     let shadow = &mut shadows[step.at];
                     self.begins_after(step, base, shadow, coverage)?;
-                    self.in_force(step.at, shadow);
+                    self.in_force(step, shadow);
                 }
                 for run in &save.entries {
                     self.joined(step, run, shadows)?;
                     let shadow = &mut shadows[step.at];
                     self.stored(step, run, shadow, coverage)?;
-                    self.in_force(step.at, shadow);
+                    self.in_force(step, shadow);
                 }
             }
         }

@@ -38,6 +38,7 @@
 //! impl Application for Sum {
 //!     type Command = u64;
 //!     type Response = u64;
+//!     type Rejection = std::convert::Infallible;
 //!     fn encode(addend: u64) -> Bytes { Bytes::copy_from_slice(&addend.to_le_bytes()) }
 //!     fn decode(bytes: Bytes) -> Result<u64, DecodeError> {
 //!         Ok(u64::from_le_bytes(bytes.as_ref().try_into()?))

@@ -17,7 +17,7 @@ use crate::workload::Workload;
 use crate::world::{Counts, Trace, World};
 
 /// How many lines of a failure's trace are shown.
-const LAST_LINES: usize = 40;
+const LAST_LINES: usize = 60;
 
 /// Worlds of one kind: an application, a profile, a number of servers.
 ///

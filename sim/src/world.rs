@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Event, LogReader};
 use actix_raft_core::membership::{Address, Membership};
@@ -383,7 +384,7 @@ impl<W: Workload> World<W> {
         let (after, is_voter) = (running.raft.status(), is_voter(running, at));
         let deadlines = (deadline, running.raft.deadline());
         self.counts.steps += 1;
-        self.note_step(at, &after, events, effects.len());
+        self.note_step(at, &after, events, &effects);
         let clocks: Vec<Time> = self.servers.iter().map(|s| s.clock.show(self.now)).collect();
         let clocks = &clocks[..];
         let effects_of = &effects[..];
@@ -406,7 +407,7 @@ impl<W: Workload> World<W> {
         Ok(())
     }
 
-    fn note_step(&mut self, at: usize, status: &Status, events: &[Event], effects: usize) {
+    fn note_step(&mut self, at: usize, status: &Status, events: &[Event], effects: &[Effect]) {
         let numbers = [
             self.now.0,
             at as u64,
@@ -416,7 +417,7 @@ impl<W: Workload> World<W> {
             status.last_applied.0,
             status.last_log.index.0,
             status.last_durable.0,
-            effects as u64,
+            effects.len() as u64,
         ];
         for number in numbers {
             // FNV-1a, by words.
@@ -425,7 +426,55 @@ impl<W: Workload> World<W> {
         if self.trace.is_some() {
             let events: Vec<String> = events.iter().map(Event::summary).collect();
             self.tell(|| format!("{status} <- {}", events.join("; ")));
+            for effect in effects {
+                if let Some(words) = in_words(effect) {
+                    self.tell(|| format!("    {words}"));
+                }
+            }
         }
+    }
+}
+
+/// What is of interest of what a server wants, beside its status.
+fn in_words(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Save { id, save } => {
+            let runs = save.entries.iter().filter_map(|run| Some((run.first()?, run.last()?)));
+            let runs: Vec<String> = runs
+                .map(|(first, last)| format!("{} to {}", first.position(), last.position()))
+                .collect();
+            let base = save.base.as_ref().map(|base| format!(" base={}", base.last_included));
+            let (base, runs) = (base.unwrap_or_default(), runs.join(", "));
+            Some(format!("Save id={}{base} entries={runs}", id.0))
+        }
+        Effect::Send(message) => Some(format!("to {}: {}", message.to, message.body)),
+        Effect::ReadLog { reader, first, last, .. } => {
+            Some(format!("ReadLog for={reader:?} {first} to {last}"))
+        }
+        Effect::BuildSnapshot { base } => Some(format!("BuildSnapshot {}", base.last_included)),
+        Effect::ReadSnapshot { to, snapshot, offset, .. } => {
+            Some(format!("ReadSnapshot {} for={to} offset={offset}", snapshot.last_included()))
+        }
+        Effect::StoreSnapshotChunk { snapshot, chunk } => {
+            let (at, offset) = (snapshot.last_included(), chunk.offset);
+            Some(format!("StoreSnapshotChunk {at} offset={offset}"))
+        }
+        Effect::InstallSnapshot { snapshot } => {
+            Some(format!("InstallSnapshot {}", snapshot.last_included()))
+        }
+        Effect::Apply { .. }
+        | Effect::MembersChanged { .. }
+        | Effect::Transferred { .. }
+        | Effect::ElectionTriggered { .. }
+        | Effect::SnapshotTaken { .. }
+        | Effect::LogPurged { .. }
+        | Effect::Initialized(_)
+        | Effect::Proposed { .. }
+        | Effect::Committed { .. }
+        | Effect::LeadershipLost
+        | Effect::ReadReady { .. }
+        | Effect::ReadRefused { .. }
+        | Effect::Violation { .. } => None,
     }
 }
 

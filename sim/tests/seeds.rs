@@ -88,6 +88,7 @@ thread_local! {
 impl Application for Forgetful {
     type Command = u64;
     type Response = u64;
+    type Rejection = std::convert::Infallible;
 
     fn encode(number: u64) -> Bytes {
         Bytes::copy_from_slice(&number.to_le_bytes())

@@ -8,33 +8,14 @@ use crate::entry::EntryPayload;
 use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::status::{PaceName, PeerStatus};
-use crate::trust::{FollowerDisk, Heard};
+use crate::trust::FollowerDisk;
 use crate::types::{DiskId, Index, NodeId};
-
-/// Takes note of the disk that an answer names. Returns whether the answer says anything: not so if it
-/// comes, or may come, from a disk that is gone.
-pub(super) fn hear_disk(
-    progress: &mut Progress,
-    disk: (DiskId, bool),
-    round: u64,
-    round_now: u64,
-    next: Index,
-) -> bool {
-    match progress.disk.hear(disk, round, round_now, next) {
-        Heard::Same => true,
-        Heard::New => {
-            progress.start_over(next);
-            true
-        }
-        Heard::Old => false,
-    }
-}
 
 /// Whether a follower that may not be trusted gets no entries yet: as long as nobody can know that the
 /// cluster is formed, it may be needed to form it, which takes an empty log.
 pub(super) fn is_kept_empty(node: &Node, progress: &Progress, term_start: Index) -> bool {
-    let forms_cluster = term_start == Index::ZERO.next() && node.disk != DiskId::UNKNOWN;
-    forms_cluster && !progress.disk.is_accepted()
+    let forms_cluster = term_start == Index::ZERO.next() && node.commit_index < term_start;
+    forms_cluster && node.disk != DiskId::UNKNOWN && !progress.disk.is_accepted()
 }
 
 impl Leader {

@@ -113,7 +113,11 @@ impl Leader {
         // an entry would disturb the cluster and not be elected. The usual replication does it, and
         // no new entries come in between.
         let has_all = self.progress.get(&to).is_some_and(|target| target.match_index >= last);
-        if !transfer.told && (has_all || is_planted(Mutant::TimeoutNowTooEarly)) {
+        // So that its clients learn what became of their writes, it first commits them, unless that
+        // takes half of the time there is.
+        let is_late = node.now + node.config.election_timeout / 2 >= transfer.deadline;
+        let ready = has_all && (node.commit_index >= last || is_late);
+        if !transfer.told && (ready || is_planted(Mutant::TimeoutNowTooEarly)) {
             transfer.told = true;
             self.tell_to_stand(node, to);
         }

@@ -1,7 +1,6 @@
 //! The leader's side of InstallSnapshot (§7): who needs one, and how it gets there.
 
 use super::Leader;
-use super::disks::hear_disk;
 use crate::effect::Effect;
 use crate::message::{
     InstallOutcome, InstallSnapshotRequest, InstallSnapshotResponse, MessageBody,
@@ -11,6 +10,7 @@ use crate::node::Node;
 use crate::progress::{Pace, Progress};
 use crate::sending::Sending;
 use crate::snapshot::{Snapshot, SnapshotChunk};
+use crate::trust::Heard;
 use crate::types::{Index, LogPosition, NodeId, Time};
 
 impl Leader {
@@ -36,14 +36,17 @@ impl Leader {
             return node.violation(from, "a snapshot that was never sent");
         }
         // Whether it is trusted, its answers to heartbeats say.
-        if !hear_disk(progress, (response.disk, false), response.round, self.round, next) {
-            return;
+        match progress.disk.hear((response.disk, false), response.round, self.round, next) {
+            Heard::Same => {}
+            Heard::New => progress.start_over(next),
+            Heard::Old => return,
         }
         progress.last_contact = node.now;
         progress.on_round(response.round);
         match response.outcome {
             InstallOutcome::Installed => {
                 progress.match_index = progress.match_index.max(at.index);
+                progress.next_index = progress.next_index.max(progress.match_index.next());
             }
             InstallOutcome::Received { offset } => match &mut progress.pace {
                 Pace::Snapshot(sending) if sending.snapshot.last_included() == at => {
@@ -107,8 +110,8 @@ impl Leader {
                 let snapshot = sending.snapshot.clone();
                 node.effect(Effect::ReadSnapshot { to, snapshot, offset, max_bytes });
             }
-            // Who is not heard is waited for no longer.
-            if node.now.since(progress.last_contact) < node.config.election_timeout {
+            let is_heard = node.now.since(progress.last_contact) < node.config.election_timeout;
+            if sending.is_worth_keeping(node.now, is_heard, &node.config) {
                 let index = sending.snapshot.last_included().index;
                 node.sending_from =
                     Some(node.sending_from.map_or(index, |other: Index| other.min(index)));

@@ -86,9 +86,8 @@ impl Node {
         match snapshot {
             Some(snapshot) => {
                 assert_eq!(snapshot.base, build.base, "a snapshot is of the state it was asked of");
-                let previous = self.snapshot_position().index;
                 self.snapshot = Some(snapshot);
-                self.purge_behind_snapshot(previous);
+                self.purge_behind_snapshot();
             }
             None => self.taking.refused(self.now, self.config.election_timeout),
         }
@@ -100,12 +99,12 @@ impl Node {
     }
 
     /// Purges what a new snapshot includes but for the entries that are kept for slow followers:
-    /// so many, and whatever follows an older snapshot that is still on its way to one of them, if
-    /// that is the `previous` one.
-    fn purge_behind_snapshot(&mut self, previous: Index) {
+    /// so many, and whatever follows an older snapshot that is still on its way to one of them,
+    /// while there is room on the disk.
+    fn purge_behind_snapshot(&mut self) {
         let included = self.snapshot_position().index;
         let mut until = included.0.saturating_sub(self.config.entries_kept);
-        if let Some(held) = self.sending_from.filter(|held| *held >= previous) {
+        if let Some(held) = self.sending_from.filter(|_| !self.disk_is_full) {
             until = until.min(held.0);
         }
         if is_planted(Mutant::PurgesBeyondSnapshot) {

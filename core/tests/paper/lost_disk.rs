@@ -4,6 +4,7 @@
 //!
 //! Server `n` is on disk `10 n` at first.
 
+use actix_raft_core::admin::ChangeError;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::message::{AppendEntriesRequest, MessageBody, VoteRefusal, VoteRequest};
 use actix_raft_core::status::{NotStanding, RoleName};
@@ -515,4 +516,24 @@ fn a_leader_that_loses_its_disk_comes_back_as_a_follower_and_nothing_is_lost() {
     let said = cluster.said(1);
     assert!(!said.iter().any(|effect| matches!(effect, Effect::Violation { .. })), "{said:?}");
     assert!(cluster.status(1).last_durable >= Index(log.len() as u64));
+}
+
+/// A first configuration is the same as what a server was told, and the founders are only added.
+#[test]
+fn founders_are_kept_through_changes_and_are_no_change() {
+    let mut cluster = pristine(3);
+    (1..=3).for_each(|id| cluster.initialize(id, &voters(1..=3)));
+    cluster.run(4 * T);
+    let leader = cluster.leaders()[0];
+    let founders = cluster.membership(leader).1.founders().clone();
+    assert!(founders.len() >= 2, "{founders:?}");
+    let asked = cluster.change(leader, &[add_voter(1)]);
+    cluster.settle();
+    assert_eq!(cluster.changed(leader, asked), Some(Err(ChangeError::Noop)));
+    let gone = 1 + leader % 3;
+    let asked = cluster.change(leader, &[remove(gone)]);
+    cluster.run(T);
+    assert!(matches!(cluster.changed(leader, asked), Some(Ok(_))));
+    let left = voters((1..=3).filter(|id| *id != gone));
+    assert_eq!(cluster.membership(leader).1, left.founded_on(founders));
 }

@@ -48,6 +48,37 @@ fn is_timeout_now(message: &Message) -> bool {
 const TRANSFERRING: Result<actix_raft_core::types::Index, ProposeError> =
     Err(ProposeError::Transferring { to: NodeId(2) });
 
+/// Its clients learn what became of their writes: what it has is committed before it tells another
+/// to stand, unless that takes half of the time there is. B 43
+#[test]
+fn what_was_proposed_is_committed_before_the_office_is_handed_over() {
+    let with_slow_disk = || {
+        let mut cluster = leader_of(3);
+        cluster.isolate(3);
+        cluster.server(1).prompt.saves = false;
+        cluster.propose(1, "x").unwrap();
+        transfer(&mut cluster, 1, 7, Some(2));
+        cluster.settle();
+        assert_eq!(cluster.leaders(), [1], "server 2 has it all, and server 1's disk does not");
+        cluster
+    };
+    let mut cluster = with_slow_disk();
+    let last = cluster.status(1).last_log.index;
+    let saved = cluster.server(1).saved().unwrap();
+    cluster.step(1, vec![saved]);
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [2]);
+    let said = cluster.said(1);
+    let place = |effect: &Effect| said.iter().position(|it| it == effect);
+    assert!(place(&Effect::Committed { index: last }) < place(&Effect::LeadershipLost));
+
+    let mut cluster = with_slow_disk();
+    cluster.wait(T / 2);
+    cluster.timeout(1);
+    cluster.settle();
+    assert_eq!(cluster.leaders(), [2]);
+}
+
 /// diss. §3.10: one election, without anybody's timeout. B 56
 #[test]
 fn a_voter_that_has_everything_takes_over_at_once() {

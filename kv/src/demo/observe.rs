@@ -107,6 +107,8 @@ mod tests {
             last_applied: index,
             last_log_index: index,
             state_digest: StateDigest { index, digest: digest.to_string() },
+            trusted: true,
+            disk_is_full: false,
         }
     }
 

@@ -29,6 +29,7 @@ pub struct Server {
     pub raft: String,
     pub data_dir: PathBuf,
     peers: String,
+    pub settings: Option<PathBuf>,
     process: Option<Running>,
 }
 
@@ -64,7 +65,13 @@ impl Server {
     fn command_at(&self, raft: &str, http: &str) -> Command {
         let mut command = raft_kv();
         command.args(["serve", "--id", &self.id.to_string(), "--data-dir"]).arg(&self.data_dir);
-        command.args(["--listen", raft, "--http", http, "--peers", &self.peers]);
+        command.args(["--listen", raft, "--http", http]);
+        if !self.peers.is_empty() {
+            command.args(["--peers", &self.peers]);
+        }
+        if let Some(settings) = &self.settings {
+            command.arg("--config").arg(settings);
+        }
         // So that no server outlives its test, however that ends.
         command.arg("--stop-with-stdin").stdin(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -101,6 +108,51 @@ impl Server {
         if let Err((status, said)) = self.try_start() {
             panic!("server {} ended with {status}: {said}", self.id);
         }
+    }
+
+    /// Starts it as the only server of a new cluster.
+    pub fn start_as_first(&mut self) {
+        self.peers = self.peer();
+        self.start();
+    }
+
+    /// Starts it in a new cluster of the first so many servers.
+    pub fn start_in(&mut self, size: usize) {
+        let peers: Vec<&str> = self.peers.split(',').take(size).collect();
+        self.peers = peers.join(",");
+        self.start();
+    }
+
+    /// Starts it as a new server that asks this one's cluster to be added.
+    pub fn join(&mut self, member: &Server) {
+        self.peers.clear();
+        let mut command = self.command();
+        command.args(["--join", &format!("http://{}", member.http)]);
+        if let Err((status, said)) = self.try_start_as(command) {
+            panic!("server {} ended with {status}: {said}", self.id);
+        }
+    }
+
+    /// As the command line names it.
+    pub fn peer(&self) -> String {
+        format!("{}={}@{}", self.id, self.raft, self.http)
+    }
+
+    /// Starts it as a new server that waits until a leader calls.
+    pub fn start_alone(&mut self) {
+        self.peers.clear();
+        self.start();
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let (status, said) = self.wait();
+        assert!(status.success(), "{said}");
     }
 
     /// SIGKILL: no chance to write anything more.
@@ -226,6 +278,7 @@ impl Cluster {
             http: address(2 * n + 1),
             data_dir: dir.path().join(format!("node{}", n + 1)),
             peers: peers.join(","),
+            settings: None,
             process: None,
         };
         Cluster { servers: (0..size).map(server).collect(), _dir: dir }
@@ -237,6 +290,55 @@ impl Cluster {
         cluster.servers.iter_mut().for_each(Server::start);
         cluster.leader();
         cluster
+    }
+
+    /// The same with settings: the text of a file.
+    pub fn started_with(size: usize, settings: &str) -> Cluster {
+        let mut cluster = Cluster::new(size);
+        cluster.configure(settings);
+        cluster.servers.iter_mut().for_each(Server::start);
+        cluster.leader();
+        cluster
+    }
+
+    /// Gives all servers these settings when they start next.
+    pub fn configure(&mut self, settings: &str) {
+        let file = self._dir.path().join("settings.toml");
+        std::fs::write(&file, settings).unwrap();
+        self.servers.iter_mut().for_each(|server| server.settings = Some(file.clone()));
+    }
+
+    /// A directory for a test's own files.
+    pub fn dir(&self) -> &Path {
+        self._dir.path()
+    }
+
+    /// Runs a command of the client against all servers that are up; its output.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let up = self.servers.iter().filter(|server| server.is_up());
+        let endpoints = up.map(|server| server.http.clone()).collect::<Vec<_>>().join(",");
+        raft_kv().args(arguments).args(["--endpoints", &endpoints]).output().unwrap()
+    }
+
+    /// The same for one that succeeds: what it says.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {} {error}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until exactly these are the voters, and no change is under way.
+    pub fn voters(&self, ids: &[u64]) {
+        eventually("these voters", || {
+            let up = self.servers.iter().filter(|server| server.is_up());
+            let leads = |status: &Value| status["role"] == "leader";
+            let status = up.filter_map(Server::status).find(leads)?;
+            let members = &status["membership"];
+            let voters = members["voters"].as_array()?.iter().filter_map(|it| it["id"].as_u64());
+            let are = voters.collect::<Vec<_>>() == ids && members["goal"].is_null();
+            are.then_some(())
+        });
     }
 
     /// Waits for a leader, the one of the latest term: its place in `servers`.

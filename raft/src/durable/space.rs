@@ -1,8 +1,10 @@
 //! How much room the disk has left.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Recipient, WrapFuture};
+use actix::{AsyncContext, Context, Recipient};
 
 use super::storage::DurableStorage;
 use crate::application::StateMachine;
@@ -16,6 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Space {
     watcher: Option<Recipient<DiskSpace>>,
     is_low: bool,
+    /// Whether a thread is looking: a disk that hangs is asked once.
+    is_looking: Arc<AtomicBool>,
 }
 
 impl<M: StateMachine> DurableStorage<M> {
@@ -29,15 +33,15 @@ impl<M: StateMachine> DurableStorage<M> {
     }
 
     fn look_at_disk(&mut self, ctx: &mut Context<Self>) {
-        let log = self.log.clone();
-        let looked = tokio::task::spawn_blocking(move || log.check_space()).into_actor(self);
-        ctx.spawn(looked.map(|looked, storage, ctx| {
-            // Else the runtime ends.
-            if looked.is_ok() {
-                storage.tell_space();
-                ctx.run_later(INTERVAL, |storage, ctx| storage.look_at_disk(ctx));
-            }
-        }));
+        self.tell_space();
+        let is_looking = Arc::clone(&self.space.is_looking);
+        if !is_looking.swap(true, Ordering::Relaxed) {
+            self.pieces.run(move |pieces| {
+                pieces.log.check_space();
+                is_looking.store(false, Ordering::Relaxed);
+            });
+        }
+        ctx.run_later(INTERVAL, |storage, ctx| storage.look_at_disk(ctx));
     }
 
     /// Tells what the log knows of the disk's room, if that is news.

@@ -29,10 +29,16 @@ use crate::storage::{
 /// actor on the arbiter of its node.
 pub struct DurableStorage<M: StateMachine> {
     stored: StoredState,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Log,
     apply: Thread<State<M>>,
-    pieces: Thread<SnapshotStore>,
+    pub(super) pieces: Thread<Pieces>,
     pub(super) space: Space,
+}
+
+/// What the thread has that reads and stores pieces of snapshots.
+pub struct Pieces {
+    snapshots: SnapshotStore,
+    pub(super) log: Log,
 }
 
 /// Why a storage could not be opened.
@@ -85,8 +91,9 @@ impl<M: StateMachine> DurableStorage<M> {
         let snapshots = log.snapshots();
         let state = State::restore(state_machine, snapshots.clone()).map_err(OpenError::Restore)?;
         let apply = Thread::start("raft-apply", state).map_err(OpenError::Thread)?;
-        let pieces = Thread::start("raft-pieces", snapshots).map_err(OpenError::Thread)?;
-        Ok(DurableStorage { stored, log: Arc::new(log), apply, pieces, space: Space::default() })
+        let pieces = Pieces { snapshots, log: log.clone() };
+        let pieces = Thread::start("raft-pieces", pieces).map_err(OpenError::Thread)?;
+        Ok(DurableStorage { stored, log, apply, pieces, space: Space::default() })
     }
 
     /// What the log held when it was opened.
@@ -110,7 +117,7 @@ impl<M: StateMachine> Handler<GetInitialState> for DurableStorage<M> {
 
 /// A save on its way to the log thread, which answers it itself.
 pub struct SaveReply {
-    log: Arc<Log>,
+    log: Log,
     save: Save,
 }
 
@@ -125,7 +132,7 @@ impl<M: StateMachine> Handler<SaveLog> for DurableStorage<M> {
 
     fn handle(&mut self, SaveLog { save }: SaveLog, _: &mut Context<Self>) -> SaveReply {
         self.tell_space();
-        SaveReply { log: Arc::clone(&self.log), save }
+        SaveReply { log: self.log.clone(), save }
     }
 }
 
@@ -172,23 +179,23 @@ impl<M: StateMachine> Handler<InstallSnapshot> for DurableStorage<M> {
 }
 
 impl<M: StateMachine> Handler<ReadSnapshot> for DurableStorage<M> {
-    type Result = OnThread<SnapshotStore, Option<SnapshotChunk>>;
+    type Result = OnThread<Pieces, Option<SnapshotChunk>>;
 
     fn handle(&mut self, read: ReadSnapshot, _: &mut Context<Self>) -> Self::Result {
         let ReadSnapshot { snapshot, offset, max_bytes } = read;
-        self.pieces.answer(move |snapshots| {
-            snapshots.read(&snapshot, offset, max_bytes).map_err(StorageError::new)
+        self.pieces.answer(move |pieces| {
+            pieces.snapshots.read(&snapshot, offset, max_bytes).map_err(StorageError::new)
         })
     }
 }
 
 impl<M: StateMachine> Handler<StoreSnapshotChunk> for DurableStorage<M> {
-    type Result = OnThread<SnapshotStore, u64>;
+    type Result = OnThread<Pieces, u64>;
 
     fn handle(&mut self, store: StoreSnapshotChunk, _: &mut Context<Self>) -> Self::Result {
         let StoreSnapshotChunk { snapshot, chunk } = store;
-        self.pieces.answer(move |snapshots| {
-            snapshots.receive(&snapshot, &chunk).map_err(StorageError::new)
+        self.pieces.answer(move |pieces| {
+            pieces.snapshots.receive(&snapshot, &chunk).map_err(StorageError::new)
         })
     }
 }

@@ -44,6 +44,20 @@ impl Addresses {
         self.introduced.get(&node).or_else(|| self.members.get(&node)).cloned()
     }
 
+    /// Where this node itself is, if these members are new and say so.
+    pub(super) fn news_of(
+        &mut self,
+        own: NodeId,
+        members: Option<&Arc<MembershipConfig>>,
+    ) -> Option<String> {
+        let members = members?;
+        if self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, members)) {
+            return None;
+        }
+        self.learn(members);
+        rpc_addr(members, own)
+    }
+
     fn learn(&mut self, members: &Arc<MembershipConfig>) {
         if self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, members)) {
             return;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_raft_sim::coverage::Situation;
 use actix_raft_sim::key_value::KeyValue;
+use actix_raft_sim::laws::Broken;
 use actix_raft_sim::plan::{Ambient, Edits};
 use actix_raft_sim::profile::Profile;
 use actix_raft_sim::simulation::{Failure, Simulation, Summary};
@@ -50,6 +51,9 @@ pub(super) struct Run {
     /// Show what happens, step by step; with --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Go on after a failure, and list all of them, each as it is.
+    #[arg(long)]
+    list_failures: bool,
     /// Fail if a situation never came up.
     #[arg(long)]
     deny_hollow: bool,
@@ -80,6 +84,23 @@ impl FromStr for Keep {
 fn ambient(name: &str) -> Result<Ambient, String> {
     let found = Ambient::ALL.into_iter().find(|ambient| ambient.to_string() == name);
     found.ok_or_else(|| format!("'{name}' is no part of the weather"))
+}
+
+/// One line for each seed that fails.
+fn list_failures<F: Fn() -> KeyValue + Sync>(
+    simulation: &Simulation<F>,
+    seeds: std::ops::Range<u64>,
+) -> ExitCode {
+    let mut next = seeds.start;
+    let mut count = 0;
+    while let Some(failure) = simulation.first_failure(next..seeds.end) {
+        let Broken { law, what } = &failure.broken;
+        println!("{}: {law}: {what}", failure.seed);
+        count += 1;
+        next = failure.seed + 1;
+    }
+    println!("{count} of {} seeds fail", seeds.end - seeds.start);
+    ExitCode::from(u8::from(count > 0))
 }
 
 impl Run {
@@ -119,6 +140,9 @@ impl Run {
             Some(seed) => seed..seed + 1,
             None => self.first..self.first.saturating_add(self.seeds),
         };
+        if self.list_failures {
+            return list_failures(&simulation, seeds);
+        }
         let all = seeds.end - seeds.start;
         let bar = progress(all, "seeds");
         let begun = Instant::now();

@@ -140,7 +140,7 @@ impl Laws {
         for (request, asked) in ballots {
             let mut recent = self.lives[step.at].recent.iter();
             law!(
-                recent.any(|membership| asked == others(membership)),
+                recent.any(|(_, membership)| asked == others(membership)),
                 "a candidate asks all voters (Figure 2)",
                 "{} asks {asked:?}, and its configurations were {:?}",
                 step.after,
@@ -221,7 +221,7 @@ impl Laws {
     pub(super) fn keeps_promise(&self, step: &Step<'_>) -> bool {
         let (life, config) = (&self.lives[step.at], self.config(step));
         let lately = |since: Time| step.now.since(since) < config.election_timeout;
-        let heard = life.heard.is_some_and(|(_, _, at)| lately(at));
+        let heard = life.obeyed.is_some_and(lately);
         config.lease.is_some() && (heard || life.since.is_some_and(lately))
     }
 

@@ -37,7 +37,11 @@ impl Laws {
         let AppendOutcome::Conflict { prev_log_index, hint } = response.outcome else {
             return Ok(());
         };
-        if !step.leads_on() || response.term != step.after.current_term {
+        // One that lost its disk begins anew.
+        let begins_anew = !response.trusted || self.was_wiped().contains(from);
+        // One without room is spared.
+        let begins_anew = begins_anew || response.disk_is_full;
+        if !step.leads_on() || response.term != step.after.current_term || begins_anew {
             return Ok(());
         }
         let matched = self.lives[step.at].matched.get(from).copied().unwrap_or_default();
@@ -63,7 +67,7 @@ impl Laws {
         let reading = reads || life.reading.contains(&LogReader::Follower(*from));
         // What is purged can't be sent: a snapshot takes its place (§7). One that was removed is seen
         // off without haste.
-        if agree < shadow.live.purged() || !self.is_member(*from) {
+        if agree.min(hint.index) < shadow.live.purged() || !self.is_member(*from) {
             return Ok(());
         }
         let is_news = life.asked.get(from) == Some(&prev_log_index) && prev_log_index > matched;
@@ -88,6 +92,12 @@ impl Laws {
             step.events.iter().any(is_loss)
         };
         for effect in step.effects {
+            // Its conflicts are of no interest any more.
+            if let Effect::Send(Message { to, body, .. }) = effect
+                && matches!(body, MessageBody::InstallSnapshotRequest(_))
+            {
+                self.lives[step.at].asked.remove(to);
+            }
             if let Effect::Send(Message {
                 to,
                 body: MessageBody::AppendEntriesRequest(request),

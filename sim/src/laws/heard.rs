@@ -21,6 +21,7 @@ impl Laws {
                 let told = life.told.entry(request.term).or_default();
                 *told = (*told).max(end_of(request));
                 if request.term >= step.before.current_term {
+                    life.obeyed = Some(step.now);
                     self.followed.insert((step.after.id, request.term), self.steps);
                 }
                 if request.term == step.after.current_term {
@@ -28,6 +29,19 @@ impl Laws {
                 }
             }
             MessageBody::AppendEntriesResponse(response) => {
+                let known = life.disks.insert(message.from, response.disk);
+                if known.is_some_and(|known| known != response.disk) {
+                    life.matched.remove(&message.from);
+                    life.asked.remove(&message.from);
+                }
+                // What a lost disk has acknowledged counts for nothing.
+                let at = message.from.0 as usize - 1;
+                if self.disks.get(at) != Some(&response.disk) {
+                    life.disks.remove(&message.from);
+                    life.matched.remove(&message.from);
+                    life.in_flight.remove(&message.from);
+                    return;
+                }
                 if response.term == step.before.current_term {
                     if let AppendOutcome::Matched { match_index } = response.outcome {
                         let known = life.matched.entry(message.from).or_default();
@@ -42,6 +56,7 @@ impl Laws {
                 let told = life.told.entry(request.term).or_default();
                 *told = (*told).max(request.snapshot.last_included().index);
                 if request.term >= step.before.current_term {
+                    life.obeyed = Some(step.now);
                     self.followed.insert((step.after.id, request.term), self.steps);
                 }
                 if request.term == step.after.current_term {
@@ -204,7 +219,7 @@ impl Laws {
             message.body
         );
         law!(
-            after.commit_index >= before.commit_index.max(may_commit),
+            after.commit_index >= before.commit_index.max(may_commit) || before.disk_is_full,
             "a follower commits what its leader has committed (Figure 2)",
             "{after} after {}",
             message.body

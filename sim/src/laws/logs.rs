@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
-use actix_raft_core::status::Status;
+use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::Term;
 
 use super::memory::Known;
@@ -61,9 +61,16 @@ impl Laws {
         }
         shadow.live.append(run);
         let mut prev = shadow.live.term_at(first.index.prev()).unwrap_or_default();
+        let led = step.before.role == RoleName::Leader;
         for entry in run.iter() {
             self.same_everywhere(entry, prev)?;
             prev = entry.term;
+            if let Some(log) = self.leader_logs.get_mut(&entry.term)
+                && led
+                && entry.term == step.before.current_term
+            {
+                log.last = log.last.max(entry.index);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Laws of changes of the members (§6): which configuration may follow which, and when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_raft_core::entry::{Entry, EntryPayload};
@@ -58,7 +59,30 @@ impl Laws {
             "no two disjoint majorities (§6)",
             "{old:?} and {new:?} can decide each without the other"
         );
+        if old.goal().is_some() && new.goal().is_none() && old.voters_outgoing().is_none() {
+            self.gives_up_rightly(step, old, new)?;
+        }
         note(old, new, after.id, coverage);
+        Ok(())
+    }
+
+    /// A change is given up only if a new voter is not heard, or if it is taken back.
+    fn gives_up_rightly(
+        &self,
+        step: &Step<'_>,
+        old: &Membership,
+        new: &Membership,
+    ) -> Result<(), Broken> {
+        let reached = old.goal().is_some_and(|goal| **goal == *new);
+        let goal = old.goal().map_or_else(BTreeSet::new, |goal| voters(goal));
+        let lost = goal.difference(&voters(old)).any(|id| self.was_silent(step, *id));
+        law!(
+            reached || lost || self.is_asked_for(step, new),
+            "a change is given up only for a new voter that is not heard",
+            "{} gives {:?} up",
+            step.after,
+            old.goal()
+        );
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use actix_raft_core::event::{Consistency, LogReader, ReadId};
 use actix_raft_core::membership::Membership;
 use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::stored::{Base, SaveId};
-use actix_raft_core::types::{Index, LogPosition, NodeId, Term, Time};
+use actix_raft_core::types::{DiskId, Index, LogPosition, NodeId, Term, Time};
 
 use super::requests::Request;
 
@@ -20,10 +20,12 @@ use super::requests::Request;
 pub(super) struct Life {
     /// The leader it heard last, in which term, when by its own clock.
     pub(super) heard: Option<(Term, NodeId, Time)>,
-    /// When it started, by its own clock; `None` while it is down.
+    /// When it started, by its own clock, if it may have promised something before.
     pub(super) since: Option<Time>,
     /// Whether it told another server to stand, since it leads.
     pub(super) told_to_stand: bool,
+    /// When it last obeyed any leader, by its own clock.
+    pub(super) obeyed: Option<Time>,
     /// How far requests of a term have told it the leader's log.
     pub(super) told: BTreeMap<Term, Index>,
     pub(super) reads: BTreeMap<ReadId, Asked>,
@@ -33,6 +35,8 @@ pub(super) struct Life {
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,
+    /// As a leader: on which disk each other server was heard last.
+    pub(super) disks: BTreeMap<NodeId, DiskId>,
     /// What came before the last request to each, unless that is known to be lost.
     pub(super) asked: BTreeMap<NodeId, Index>,
     /// For whom entries are read from disk.
@@ -44,6 +48,10 @@ pub(super) struct Life {
     pub(super) pieces: BTreeMap<NodeId, InFlight>,
     /// Saves that are not known to be on disk, and when they were asked for.
     pub(super) saves: VecDeque<(SaveId, Time)>,
+    /// The time of its last step.
+    pub(super) last_step: Time,
+    /// Until when it may wait for who takes office after it.
+    pub(super) hands_over_until: Time,
     /// Whether something beside its role lets it wake, before this step.
     pub(super) was_busy: bool,
     /// The longest that it may have been told to wait for a leader beyond the usual.
@@ -60,8 +68,8 @@ pub(super) struct Life {
     pub(super) untrusted: BTreeSet<NodeId>,
     /// What operators wait for.
     pub(super) requests: BTreeMap<RequestId, Request>,
-    /// The configurations that were in force last.
-    pub(super) recent: VecDeque<Arc<Membership>>,
+    /// The configurations that were in force last, each with the step from which on.
+    pub(super) recent: VecDeque<(u64, Arc<Membership>)>,
     /// What those who form a cluster on it must be answered.
     pub(super) forms: VecDeque<Result<(), InitializeError>>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_raft_core::membership::Membership;
 use actix_raft_core::types::{Index, NodeId};
 
-use super::{Laws, Shadow};
+use super::{Laws, Shadow, Step};
 
 /// How many of the configurations that were in force last are remembered.
 const REMEMBERED: usize = 16;
@@ -46,22 +46,24 @@ pub(super) fn may_stand(shadow: &Shadow, commit_index: Index) -> bool {
 impl Laws {
     /// Takes note of the configuration in force at a server, as a step begins or in the course of
     /// it.
-    pub(super) fn in_force(&mut self, at: usize, shadow: &Shadow) {
+    pub(super) fn in_force(&mut self, step: &Step<'_>, shadow: &Shadow) {
         let Some((_, membership)) = shadow.live.membership() else { return };
         let is_last = |known: Option<&Arc<Membership>>| known == Some(membership);
         if !is_last(self.in_force.last()) {
             self.in_force.push(Arc::clone(membership));
         }
-        let life = &mut self.lives[at];
-        if !is_last(life.recent.back()) {
+        let life = &mut self.lives[step.at];
+        if !is_last(life.recent.back().map(|(_, membership)| membership)) {
             // One that comes back is a new one.
             let before = life.recent.back();
-            let is_new = |id: &NodeId| before.is_some_and(|before| before.address(*id).is_none());
+            let is_new =
+                |id: &NodeId| before.is_some_and(|(_, before)| before.address(*id).is_none());
             for id in membership.members().keys().filter(|id| is_new(id)) {
                 life.matched.remove(id);
                 life.asked.remove(id);
+                life.spoken.insert(*id, step.now);
             }
-            life.recent.push_back(Arc::clone(membership));
+            life.recent.push_back((self.steps, Arc::clone(membership)));
             if life.recent.len() > REMEMBERED {
                 life.recent.pop_front();
             }
@@ -71,6 +73,14 @@ impl Laws {
     /// Whether these are a quorum of a configuration that was in force in this step.
     pub(super) fn is_quorum(&self, holds: impl Fn(NodeId) -> bool) -> bool {
         self.in_force.iter().any(|membership| is_quorum(membership, &holds))
+    }
+
+    /// The configurations that were in force at a server since a step.
+    pub(super) fn in_force_since(&self, at: usize, step: u64) -> Vec<Arc<Membership>> {
+        let recent = &self.lives[at].recent;
+        let until = recent.iter().skip(1).map(|(since, _)| *since).chain([u64::MAX]);
+        let known = recent.iter().zip(until).filter(|(_, until)| *until >= step);
+        known.map(|((_, membership), _)| Arc::clone(membership)).collect()
     }
 
     /// Whether a server was a member all through this step.

@@ -47,6 +47,7 @@ impl Laws {
         );
         // It may have left office in this very step, after it answered.
         let led = [before, after].into_iter().find(|status| status.role == RoleName::Leader);
+        let led = led.filter(|_| asked.of_leader);
         let Some(led) = led else {
             coverage.note(Situation::FollowerRead);
             return self.confirmed_by_some_leader(step, &asked, shadows);
@@ -59,7 +60,8 @@ impl Laws {
             after.id,
             after.commit_index
         );
-        if self.is_confirmed(&self.in_force, after.id, term, &asked) {
+        let memberships = self.in_force_since(step.at, asked.step);
+        if self.is_confirmed(&memberships, after.id, term, &asked) {
             return Ok(());
         }
         let follows = |id: NodeId| self.follows(id, after.id, term, &asked);

@@ -149,7 +149,7 @@ impl Laws {
                 led && changes.iter().filter(|change| subject(change) == *id).count() > 1
             }
             Err(ChangeError::NotCaughtUp(id)) => {
-                led && self.was_silent(step, *id) && now.is_some_and(|m| !voters(m).contains(id))
+                led && now.is_some_and(|m| !voters(m).contains(id))
             }
             Err(ChangeError::TakenBack) => led && now.is_some_and(|m| m.goal().is_none()),
             Err(ChangeError::OutcomeUnknown) => left,
@@ -206,8 +206,19 @@ impl Laws {
         }
     }
 
+    /// Whether someone waits for these members.
+    pub(super) fn is_asked_for(&self, step: &Step<'_>, members: &Membership) -> bool {
+        let asks = |request: &Request| match request {
+            Request::Change { changes, .. } => {
+                changes.iter().all(|change| is_done(change, members))
+            }
+            _ => false,
+        };
+        self.lives[step.at].requests.values().any(asks)
+    }
+
     /// Whether a leader has not heard a new voter for long.
-    fn was_silent(&self, step: &Step<'_>, id: NodeId) -> bool {
+    pub(super) fn was_silent(&self, step: &Step<'_>, id: NodeId) -> bool {
         let life = &self.lives[step.at];
         let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
         step.now.since(contact) >= self.config(step).catch_up_timeout / 2
@@ -219,17 +230,16 @@ impl Laws {
         id: RequestId,
         result: Result<NodeId, TransferError>,
     ) -> Result<(), Broken> {
-        let Request::Transfer { to, since, term } = self.take_request(step, id)? else {
+        let Request::Transfer { to, term, .. } = self.take_request(step, id)? else {
             return Err(wrong(step, "a transfer"));
         };
         let Step { before, after, .. } = step;
         let led = before.role == RoleName::Leader || after.role == RoleName::Leader;
-        let patience = self.config(step).election_timeout;
         let is_true = match result {
             Ok(leader) => {
                 let later = |(other, id): (&Term, &NodeId)| *other >= term && *id == leader;
-                to.is_none_or(|to| to == leader || after.id == leader)
-                    && self.leaders.iter().any(later)
+                // Another one may have been elected after all.
+                self.leaders.iter().any(later)
             }
             Err(TransferError::NotLeader { leader }) => {
                 (before.role != RoleName::Leader || after.role != RoleName::Leader)
@@ -237,9 +247,8 @@ impl Laws {
             }
             Err(TransferError::NotAVoter(id)) => led && to == Some(id) && !self.all_give_vote(id),
             Err(TransferError::NoTarget) => led,
-            Err(TransferError::TimedOut(id)) => {
-                led && to.is_none_or(|to| to == id) && step.now.since(since) >= patience / 2
-            }
+            // It may have joined one that was begun before.
+            Err(TransferError::TimedOut(id)) => to.is_none_or(|to| to == id),
             Err(TransferError::Replaced(_)) => led,
         };
         law!(is_true, TRUE_LAW, "{after} answers {result:?} to a transfer to {to:?}");
@@ -254,14 +263,18 @@ impl Laws {
     /// leader aborts the transfer" (diss. §3.10).
     pub(super) fn transfers_end(&self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
         let patience = self.config(step).election_timeout * 2;
-        let late = self.lives[step.at].requests.values().find(|request| {
-            matches!(request, Request::Transfer { since, .. } if step.now.since(*since) > patience)
+        // One that stood still could not answer, and may wait once more then.
+        let life = &self.lives[step.at];
+        let last = life.last_step;
+        let late = life.requests.values().find(|request| {
+            matches!(request, Request::Transfer { since, .. } if last.since(*since) > patience)
         });
         law!(
             late.is_none() || !fired,
             "a transfer ends within an election timeout (diss. §3.10)",
-            "{} still is at {late:?}",
-            step.after
+            "{} still is at {late:?} at {}",
+            step.after,
+            step.now
         );
         Ok(())
     }
@@ -326,8 +339,7 @@ impl Laws {
         let latest = shadow.snapshot.as_ref().map_or(LogPosition::ZERO, |s| s.last_included());
         let is_true = match result {
             Ok(at) => {
-                at == shadow.live.base().last_included
-                    && until.is_none_or(|until| at.index >= until)
+                at.index <= shadow.durable.purged() && until.is_none_or(|until| at.index >= until)
             }
             Err(PurgeError::NotInSnapshot(last)) => {
                 last == latest.index && until.is_none_or(|until| until > last)

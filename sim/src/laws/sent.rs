@@ -1,15 +1,17 @@
 //! Laws of messages as they leave: nothing is said that a crash could make untrue ("before
 //! responding to RPCs", Figure 2).
 
+use actix_raft_core::entry::Entry;
 use actix_raft_core::message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Message, MessageBody, VoteKind,
     VoteResponse,
 };
 use actix_raft_core::status::RoleName;
-use actix_raft_core::types::{HardState, Index, NodeId};
+use actix_raft_core::types::{HardState, Index, NodeId, Term};
 
 use super::{Broken, Laws, Shadow, Step, law, quorums};
 use crate::coverage::{Coverage, Situation};
+use crate::image::Image;
 
 const TERM_LAW: &str = "a term is on disk before it is spoken of (Figure 2)";
 const VOTE_LAW: &str = "a vote is on disk before it is given (Figure 2)";
@@ -132,12 +134,13 @@ impl Laws {
             shadow.id,
             request.term
         );
-        let life = &mut self.lives[step.at];
-        life.spoken.insert(to, step.now);
+        self.lives[step.at].spoken.insert(to, step.now);
+        let life = &self.lives[step.at];
         let matched = life.matched.get(&to).copied().unwrap_or_default();
         law!(
             request.entries.is_empty()
                 || step.events.len() > 1
+                || self.was_wiped().contains(&to)
                 || !step.leads_on()
                 || request.prev_log.index >= matched,
             "what was acknowledged is not sent again (§5.3)",
@@ -152,7 +155,7 @@ impl Laws {
         let log = &shadow.live;
         let law = "a leader sends its own log (§5.3)";
         law!(
-            log.term_at(request.prev_log.index) == Some(request.prev_log.term),
+            self.term_in(log, request.prev_log.index) == Some(request.prev_log.term),
             law,
             "{leader} has no {}",
             request.prev_log
@@ -161,7 +164,8 @@ impl Laws {
         for entry in request.entries.iter() {
             let position = entry.position();
             law!(entry.index == prev.next(), law, "{position} is sent after {prev}");
-            law!(log.entry(entry.index) == Some(entry), law, "{leader} has no {position}");
+            let own = log.entry(entry.index).or_else(|| self.purged_entry(log, entry.index));
+            law!(own == Some(entry), law, "{leader} has no {position}");
             prev = entry.index;
         }
         law!(
@@ -172,6 +176,19 @@ impl Laws {
             step.after.commit_index
         );
         self.flow(step, to, request)
+    }
+
+    /// An entry that is no longer in a log: it was committed.
+    fn purged_entry(&self, log: &Image, index: Index) -> Option<&Entry> {
+        let place = index.0.checked_sub(1).filter(|_| index <= log.purged())?;
+        self.committed.get(place as usize)
+    }
+
+    fn term_in(&self, log: &Image, index: Index) -> Option<Term> {
+        log.term_at(index).or_else(|| match index {
+            Index::ZERO => Some(Term::ZERO),
+            _ => self.purged_entry(log, index).map(|entry| entry.term),
+        })
     }
 
     /// What is on its way to a follower is bounded. Between two answers a window may fill once, and
@@ -246,7 +263,7 @@ impl Laws {
         let held = shadow.durable.term_at(match_index);
         law!(
             (held.is_some() && held == shadow.live.term_at(match_index))
-                || match_index <= shadow.durable.purged(),
+                || match_index <= shadow.durable.purged().max(shadow.live.purged()),
             law,
             "{id} acknowledges {match_index}, and has term {held:?} there on its disk"
         );

@@ -211,7 +211,8 @@ impl Laws {
             "{id} sends {} bytes to {to}",
             chunk.data.len()
         );
-        let most = WINDOW * (1 + sent.chances);
+        // One may be on its way from the disk when an answer lets the window begin anew.
+        let most = WINDOW * (1 + sent.chances) + 1;
         law!(
             sent.requests <= most,
             "what is in flight to a follower is bounded",

@@ -7,7 +7,7 @@ use actix_raft_core::config::{Config, MAX_PRIORITY};
 use actix_raft_core::event::Event;
 use actix_raft_core::message::{Message, MessageBody, VoteKind};
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{NodeId, Time};
+use actix_raft_core::types::{NodeId, Term, Time};
 
 use super::ballots::fired;
 use super::{Broken, Laws, Step, law};
@@ -23,11 +23,16 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        let extra = later(self.config(step));
+        let extra = later(self.config(step), step.before.disk_is_full || step.after.disk_is_full);
         let life = &mut self.lives[step.at];
         life.patience = life.patience.max(extra);
         let extra = life.patience;
-        let is_busy = !life.reads.is_empty() || !life.requests.is_empty();
+        if step.before.transferring_to.is_some() {
+            life.hands_over_until = step.now + patience * 2;
+        }
+        let is_busy = !life.reads.is_empty()
+            || !life.requests.is_empty()
+            || step.now <= life.hands_over_until;
         let was_busy = std::mem::replace(&mut life.was_busy, is_busy) || is_busy;
         let stands = self.stands_by_itself(step);
         if step.is_voter && stands {
@@ -35,8 +40,15 @@ impl Laws {
         }
         if let Some(deadline) = deadline {
             let latest = step.now + patience * 2 + extra;
-            law!(deadline <= latest, law, "{} sleeps until {deadline}", step.after);
-            law!(!fired || deadline > step.now, law, "{} fires again at once", step.after);
+            let may_sleep = !step.is_voter || !stands;
+            law!(deadline <= latest || may_sleep, law, "{} sleeps until {deadline}", step.after);
+            let is_new = step.after.role == RoleName::Leader && !step.leads_on();
+            law!(
+                !fired || is_new || deadline > step.now,
+                law,
+                "{} fires again at once",
+                step.after
+            );
         }
         let forms = step.events.iter().any(|event| matches!(event, Event::Initialize { .. }));
         let waits = step.after.role != RoleName::Leader && !forms;
@@ -53,6 +65,7 @@ impl Laws {
         }
         self.speaks_to_all(step, fired)?;
         self.transfers_end(step, fired)?;
+        self.lives[step.at].last_step = step.now;
         self.hears_majority(step, fired)
     }
 
@@ -60,13 +73,19 @@ impl Laws {
     pub(crate) fn starts(
         &mut self,
         at: usize,
+        term: Term,
         now: Time,
         deadline: Option<Time>,
     ) -> Result<(), Broken> {
-        self.lives[at].since = Some(now);
+        // Who never heard of a term has promised nobody anything.
+        self.lives[at].since = (term > Term::ZERO).then_some(now);
         let Some(deadline) = deadline else { return Ok(()) };
         let (patience, wait) = (self.configs[at].election_timeout, deadline.since(now));
-        let extra = later(&self.configs[at]);
+        if self.configs[at].snapshot_policy.interval.is_some() {
+            // It may be a snapshot that it waits for.
+            return Ok(());
+        }
+        let extra = later(&self.configs[at], false);
         self.start_waits[at] = Some(wait);
         let alike = self.start_waits.iter().filter(|known| **known == Some(wait)).count();
         law!(
@@ -163,7 +182,9 @@ impl Laws {
             "{} waits {wait:?}",
             step.after
         );
-        if later(self.config(step)) > Duration::ZERO {
+        if later(self.config(step), step.before.disk_is_full || step.after.disk_is_full)
+            > Duration::ZERO
+        {
             return Ok(());
         }
         let stands = matches!(step.after.role, RoleName::PreCandidate | RoleName::Candidate);
@@ -238,7 +259,9 @@ impl Laws {
         }
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
-            id == step.after.id || step.now.since(contact) < self.config(step).election_timeout
+            let lately = step.now.since(contact) < self.config(step).election_timeout;
+            // Answers from a new disk may be taken for those of the lost one.
+            id == step.after.id || (lately && !self.was_wiped().contains(&id))
         };
         law!(
             !self.is_quorum(heard),
@@ -251,8 +274,8 @@ impl Laws {
     }
 }
 
-/// How much later a server of low priority stands.
-fn later(config: &Config) -> Duration {
+/// How much later a server of low priority stands, or one whose disk is full.
+fn later(config: &Config, is_full: bool) -> Duration {
     let below = MAX_PRIORITY.saturating_sub(config.election_priority.max(1));
-    config.election_timeout / 2 * u32::from(below)
+    config.election_timeout / 2 * (u32::from(below) + if is_full { 2 } else { 0 })
 }

@@ -13,7 +13,7 @@ use actix_raft_core::types::{Index, NodeId};
 use super::World;
 use super::operator::Open;
 use crate::laws::quorums::{is_majority, voter_sets, voters};
-use crate::laws::{Broken, law};
+use crate::laws::{Broken, Shadow, law};
 use crate::workload::Workload;
 
 /// How many of the memberships that were asked for may still come about, at the most.
@@ -157,8 +157,15 @@ impl<W: Workload> World<W> {
         self.can_live_without(members, None)
     }
 
+    /// Whether a server can take part in decisions, now or when its fault has ended.
+    pub(super) fn is_sound(&self, id: NodeId) -> bool {
+        // One that lost its disk can once the others have vouched for it.
+        let remembers = |shadow: &Shadow| shadow.lost.is_none();
+        !self.is_unsound(id) && self.shadows.get(id.0 as usize - 1).is_some_and(remembers)
+    }
+
     fn can_live_without(&self, members: &Membership, without: Option<NodeId>) -> bool {
-        let is_sound = |id: NodeId| Some(id) != without && !self.is_unsound(id);
+        let is_sound = |id: NodeId| Some(id) != without && self.is_sound(id);
         voter_sets(members).all(|set| is_majority(set, is_sound))
     }
 

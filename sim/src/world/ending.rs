@@ -61,7 +61,7 @@ impl<W: Workload> World<W> {
             left.retain(|other| *other != at);
             let id = self.servers[at].id;
             let is_well =
-                |other: NodeId| other != id && !struck.contains(&other) && !self.is_unsound(other);
+                |other: NodeId| other != id && !struck.contains(&other) && self.is_sound(other);
             if !memberships.iter().all(|members| is_quorum(members, is_well)) {
                 continue;
             }
@@ -176,6 +176,8 @@ impl<W: Workload> World<W> {
             let quiet = first.last_log.index == first.commit_index
                 && first.commit_index == first.last_applied;
             if quiet && statuses.iter().all(|status| key(status) == key(first)) {
+                // As long as anyone waits for an answer.
+                self.run_until(self.now + self.plan.config.election_timeout * 4)?;
                 return self.ends_equal();
             }
         }

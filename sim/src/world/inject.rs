@@ -246,6 +246,10 @@ impl<W: Workload> World<W> {
             server.disk.repair();
             (server.flip, server.flip_incoming) = (None, None);
             self.resume(at);
+            // What a disk was to finish much later it finishes now.
+            let life = self.servers[at].life;
+            self.after(Duration::ZERO, Happening::Saved(at, life));
+            self.after(Duration::ZERO, Happening::Worked(at, life));
             // Damage that nobody has read yet would be found in good times: opening reads it all.
             if self.servers[at].disk.flipped {
                 self.crash(at, Crash::Process)?;

@@ -42,6 +42,9 @@ impl<W: Workload> World<W> {
     /// The writer is done: now is when all of it happens to the disk.
     pub(super) fn saved(&mut self, at: usize) -> Result<(), Broken> {
         let server = &mut self.servers[at];
+        if server.running().is_none_or(|running| running.saving.is_empty()) {
+            return Ok(());
+        }
         if server.disk.stalled_until > self.now {
             let (life, until) = (server.life, server.disk.stalled_until);
             self.queue.put(until, Happening::Saved(at, life));
@@ -286,7 +289,7 @@ impl<W: Workload> World<W> {
         let seed = if self.plan.same_seed { alike } else { seed };
         let config = Config { seed, ..server.config.clone() };
         server.config = config.clone();
-        self.laws.is_configured(at, &config);
+        self.laws.is_configured(at, &config, wal.state().disk);
         let now = server.clock.show(self.now);
         let kept = server.kept.take();
         let (mut machine, mut applied) =
@@ -307,7 +310,7 @@ impl<W: Workload> World<W> {
         let stored = StoredState { last_applied: applied, ..wal.state().clone() };
         let raft = Raft::new(server.id, GroupId(0), config, &stored, now);
         let status = raft.status();
-        self.laws.starts(at, now, raft.deadline())?;
+        self.laws.starts(at, status.current_term, now, raft.deadline())?;
         law!(
             matches!(status.role, RoleName::Follower | RoleName::NonVoter)
                 && (status.current_term, status.voted_for)

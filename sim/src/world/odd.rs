@@ -25,6 +25,8 @@ impl<W: Workload> World<W> {
         if !self.odd_dice.happens(self.plan.forged) || self.servers[at].paused_until > self.now {
             return Ok(());
         }
+        // What is due by now is done first.
+        self.step(at, &[])?;
         let Some(status) = self.servers[at].status() else { return Ok(()) };
         let forgery = self.odd_dice.below(8);
         let forged = forge(forgery, genuine, &status, &self.shadows[at].live);
@@ -107,7 +109,8 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
         }
         6 => in_own_term(genuine, status, &request),
         _ => {
-            let known = log.membership().is_some() || !log.entries().is_empty();
+            let is_whole = log.purged() == Index::ZERO;
+            let known = is_whole && (log.membership().is_some() || !log.entries().is_empty());
             let first = log.entries().first().map_or(term.next(), |first| first.term);
             let payload = EntryPayload::ConfigChange(Arc::new(strangers()));
             let entry = Entry { term: first, index: Index(1), payload };
@@ -123,22 +126,19 @@ fn in_own_term(
     request: &impl Fn(Term, LogPosition, Vec<Entry>) -> Message,
 ) -> Option<Message> {
     let (term, last) = (status.current_term, status.last_log.index);
-    let answers = |round, match_index| {
+    // Such as the same server has just given, from the disk that it has.
+    let answers = |round: Option<u64>, match_index| {
+        let MessageBody::AppendEntriesResponse(answer) = &genuine.body else { return None };
         let outcome = AppendOutcome::Matched { match_index };
-        let body = AppendEntriesResponse {
-            term,
-            round,
-            disk: DiskId::UNKNOWN,
-            trusted: true,
-            disk_is_full: false,
-            outcome,
-        };
-        Message { body: MessageBody::AppendEntriesResponse(body), ..genuine.clone() }
+        let round = round.unwrap_or(answer.round);
+        let body = AppendEntriesResponse { round, outcome, ..*answer };
+        let body = MessageBody::AppendEntriesResponse(body);
+        (answer.term == term).then(|| Message { body, ..genuine.clone() })
     };
     let odd = last.0 % 2 == 1;
     match status.role {
-        RoleName::Leader if odd => Some(answers(0, last.next())),
-        RoleName::Leader if last.0 % 4 == 0 => Some(answers(u64::MAX, Index::ZERO)),
+        RoleName::Leader if odd => answers(None, last.next()),
+        RoleName::Leader if last.0 % 4 == 0 => answers(Some(u64::MAX), Index::ZERO),
         _ if status.leader.is_some_and(|leader| leader != genuine.from) => {
             Some(request(term, LogPosition::ZERO, Vec::new()))
         }

@@ -104,6 +104,9 @@ impl<W: Workload> World<W> {
     /// The disk is done with a job: now is when all of it happens.
     pub(super) fn worked(&mut self, at: usize) -> Result<(), Broken> {
         let server = &mut self.servers[at];
+        if server.running().is_none_or(|running| !running.works) {
+            return Ok(());
+        }
         if server.disk.stalled_until > self.now {
             let (life, until) = (server.life, server.disk.stalled_until);
             self.queue.put(until, Happening::Worked(at, life));
