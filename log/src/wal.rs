@@ -213,7 +213,10 @@ impl Wal {
 
     /// Removes the oldest segment if nothing in it is needed; says whether it did.
     pub(crate) fn remove_obsolete(&mut self) -> bool {
-        if self.removing == Removing::Failed {
+        // A segment repeats what is lost with the older ones in its first frame: if the power failed
+        // before that, or it could not be written, it takes nobody's place.
+        let has_no_frame = self.segment.tail == HEADER_BYTES as u64;
+        if self.removing == Removing::Failed || has_no_frame {
             return false;
         }
         let Some(number) = self.lock_places().take_obsolete() else { return false };

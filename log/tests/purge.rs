@@ -2,13 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use actix_raft_core::stored::Save;
 use actix_raft_core::types::Index;
 use actix_raft_log::crash::{CrashDisk, Survives};
 use actix_raft_log::disk::Disk;
 use actix_raft_log::wal::Wal;
+use actix_raft_log::writer::Log;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use support::{Model, Step, base, begin_after, build, open, perform, run, vote};
+use support::{Model, Step, base, begin_after, build, open, options, perform, run, vote};
 
 fn segments(disk: &CrashDisk) -> Vec<String> {
     disk.list().unwrap().into_iter().filter(|name| name.ends_with(".wal")).collect()
@@ -172,4 +176,59 @@ fn a_reader_that_comes_too_late_is_told_that_the_entries_are_purged() {
     let read = reader.read(Index(3), Index(9), 1_000);
     assert!(matches!(read, Err(actix_raft_log::error::ReadError::Purged { .. })), "{read:?}");
     assert_eq!(reader.read(Index(191), Index(200), usize::MAX).unwrap().len(), 10);
+}
+
+/// A log that is empty behind its base, in a segment that has no room for much more.
+fn empty_but_for_its_base() -> (CrashDisk, Model) {
+    let (disk, mut wal) = long(60);
+    build(&wal.snapshots(), base(1, 60)).unwrap();
+    wal.save(&[vote(4, Some(2)), begin_after(base(1, 60))]).unwrap();
+    let model = Model::of(&wal);
+    (disk, model)
+}
+
+#[test]
+fn a_segment_that_has_no_frame_yet_does_not_take_the_place_of_those_before() {
+    let (disk, model) = empty_but_for_its_base();
+    for operation in 1.. {
+        // The power fails between the making of a segment and its first frame, among others.
+        let disk = disk.crash(Survives::Everything);
+        let (mut wal, _) = open(&disk).unwrap();
+        disk.power_off_at(disk.operations() + operation);
+        let saved = wal.save(&[run(1, 61, 90)]).is_ok();
+        let after = if saved { Model::of(&wal) } else { model.clone() };
+        for survives in support::SURVIVALS {
+            let disk = disk.crash(survives);
+            let (mut wal, state) = open(&disk).unwrap();
+            // A moment for removing what is not needed.
+            wal.save(&[Save::default()]).unwrap();
+            let (wal, again) = open(&disk.crash(Survives::Nothing)).unwrap();
+            assert_eq!(again, state, "{survives:?}, operation {operation}");
+            let found = Model::of(&wal);
+            assert!(found == after || found.entries.len() == 30, "{found:?}");
+        }
+        if saved {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_segment_whose_first_frame_fails_does_not_take_the_place_of_those_before() {
+    let (disk, model) = empty_but_for_its_base();
+    // The helper's operations, which come at any time, are among them.
+    for operation in 1..=30 {
+        let disk = disk.crash(Survives::Everything);
+        let (log, _) = Log::open(Arc::new(disk.clone()), options()).unwrap();
+        disk.fail_at(disk.operations() + operation, std::io::ErrorKind::StorageFull);
+        let (answer, answered) = std::sync::mpsc::channel();
+        log.save(run(1, 61, 90), move |result| answer.send(result.is_ok()).unwrap());
+        let saved = answered.recv().unwrap();
+        // Whatever else it does, it does it before it ends.
+        let _ = log.close();
+        let (wal, _) = open(&disk.crash(Survives::Nothing)).unwrap();
+        if !saved {
+            assert_eq!(Model::of(&wal), model, "operation {operation}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   Subject                        check
-//!     open, command  ---------->   saves, reads, applies; compares with a plain list
+//!     open, command  ---------->   saves, reads, applies; compares with a plain list; has snapshots
+//!                                  built by one storage and installed by another
 //!     reopen (if it can)  ----->   the same with restarts in between
 //!     open_on (if it can)  ---->   the same on a disk whose power fails at operation 1, 2, 3, ...
 //!                                       |
@@ -16,13 +17,16 @@
 //! the wrong moment. So the suite asks everything that a node may ask, in the orders in which it
 //! may ask it, many saves outstanding at a time. [`Contract`] is the list.
 //!
-//! What a storage can't do is not asked of it: one in memory can't be reopened, and only one that
-//! does its I/O through [`Disk`](actix_raft::durable::Disk) can have its power switched off.
+//! What a storage can't do is not asked of it: one in memory can't be reopened, some state machines
+//! take no snapshots, and only a storage that does its I/O through
+//! [`Disk`](actix_raft::durable::Disk) can have its power switched off.
 //! [`Report::skipped`] says what was left out.
 //!
 //! # Checking a storage
 //!
 //! ```
+//! use std::convert::Infallible;
+//!
 //! use actix::Actor;
 //! use actix_raft::application::{Application, DecodeError, StateMachine};
 //! use actix_raft::messages::Index;
@@ -37,6 +41,7 @@
 //! impl Application for Register {
 //!     type Command = Bytes;
 //!     type Response = Bytes;
+//!     type Rejection = Infallible;
 //!
 //!     fn encode(value: Bytes) -> Bytes {
 //!         value
@@ -82,15 +87,18 @@ mod history;
 mod machine;
 mod model;
 mod probe;
+mod purging;
 mod reading;
 mod samples;
 mod saving;
+mod snapshots;
+mod transfer;
 
 use std::fmt::{self, Debug};
 use std::future::{Future, ready};
 
 use actix_raft::application::Application;
-use actix_raft::storage::{Storage, StorageError, StoredState};
+use actix_raft::storage::{DiskId, Storage, StorageError, StoredState};
 pub use actix_raft_log::crash::CrashDisk;
 
 pub use self::contract::{Contract, Failure};
@@ -103,15 +111,16 @@ pub type Opened<A> = Result<Storage<A>, StorageError>;
 
 /// The storage to be checked: how to open it, and what it can do.
 ///
-/// The suite drops what it was given before it asks for more, so that the actor ends once nobody
-/// else has its address.
+/// The suite drops a storage before it asks to have it opened again, so that its actor ends once
+/// nobody else has its address. Others may be running meanwhile: snapshots go from one to another.
 pub trait Subject {
     /// The application whose commands the storage applies. Its responses are compared with each
     /// other, so best they tell what was applied and in which order.
     type Application: Application<Response: PartialEq + Debug>;
 
     /// Opens a new storage that holds nothing, with a state machine that nothing was applied to,
-    /// and starts it as an actor. Every call opens another.
+    /// and starts it as an actor. Every call opens another, beside those that are open, all of the
+    /// same cluster.
     fn open(&mut self) -> impl Future<Output = Opened<Self::Application>>;
 
     /// The `n`-th command; the same each time. Different commands best have different responses.
@@ -169,11 +178,14 @@ impl fmt::Display for Report {
 /// The first contract that is broken.
 pub async fn check<S: Subject>(subject: &mut S) -> Result<Report, Failure> {
     let samples = Samples::of(subject);
-    let mut suite = Suite { subject, samples, reopens: false, report: Report::default() };
+    let (reopens, takes_snapshots, report) = (false, false, Report::default());
+    let mut suite = Suite { subject, samples, reopens, takes_snapshots, report };
     suite.starts_empty().await?;
+    suite.check_disk().await?;
     suite.check_reading().await?;
     suite.check_saving().await?;
     suite.check_machine().await?;
+    suite.check_snapshots().await?;
     suite.check_history().await?;
     suite.check_crashes().await?;
     Ok(suite.report)
@@ -185,6 +197,8 @@ struct Suite<'a, S> {
     samples: Samples,
     /// Whether the subject can be reopened.
     reopens: bool,
+    /// Whether its state machine takes snapshots.
+    takes_snapshots: bool,
     report: Report,
 }
 
@@ -228,6 +242,34 @@ impl<S: Subject> Suite<'_, S> {
             self.reopens = true;
             let step = "the new storage is opened again".to_string();
             is_empty(&Probe::new(opened, contract, step)?).await?;
+        }
+        self.holds(contract);
+        Ok(())
+    }
+
+    /// Each new storage is on a disk of its own, which is the same after a restart.
+    async fn check_disk(&mut self) -> Result<(), Failure> {
+        let contract = Contract::DiskId;
+        let first = self.open(contract).await?.initial_state().await?.disk;
+        if first == DiskId::UNKNOWN {
+            self.skip(contract);
+            return Ok(());
+        }
+        let mut probe = self.open(contract).await?;
+        let second = probe.initial_state().await?.disk;
+        if second == first {
+            probe.step("another new storage is opened");
+            return Err(probe.failure("another disk", format!("the same: {second:?}")));
+        }
+        probe.save(self.samples.save([(1, 1..=3)])).await?;
+        if self.reopens {
+            drop(probe);
+            let step = "the storage is opened again".to_string();
+            let probe = self.reopen(contract, step).await?;
+            let found = probe.initial_state().await?.disk;
+            if found != second {
+                return Err(probe.failure(format!("{second:?}"), format!("{found:?}")));
+            }
         }
         self.holds(contract);
         Ok(())

@@ -1,15 +1,20 @@
 //! Power failures and failed writes at every operation on the disk.
 
+mod script;
+
 use actix_raft::application::Application;
 use actix_raft::messages::Entry;
-use actix_raft::storage::{Save, StoredState};
+use actix_raft::storage::{Base, DiskId, Save, Snapshot, StoredState};
 use actix_raft_log::crash::{CrashDisk, Survives};
 
+use self::script::{Other, RECEIVED, Step, committed, script};
 use super::contract::{Contract, Failure};
 use super::machine::last_applied;
 use super::model::{Model, show};
-use super::probe::{Journal, Probe, Refusal, answer, answers_in_order, applied_singly};
-use super::samples::{Samples, base, hard_state, membership, vote};
+use super::probe::{Probe, Refusal, answer, answers_in_order, applied_singly};
+use super::samples::{hard_state, vote};
+use super::snapshots::JournalOf;
+use super::transfer::base_of;
 use super::{Subject, Suite};
 
 /// What may be left of what was not synced.
@@ -23,46 +28,18 @@ const SURVIVALS: [Survives; 7] = [
     Survives::Some(3),
 ];
 
-/// How far the script applies its entries: they are never overwritten.
-const COMMITTED: u64 = 6;
-
-enum Step {
-    /// Saves that are outstanding together.
-    Save(Vec<Save>),
-    /// Apply the entries up to this one.
-    Apply(u64),
+/// What is played again and again.
+struct Play<S: Subject> {
+    steps: Vec<Step>,
+    /// The entries that are applied, and what they are answered.
+    committed: Vec<Entry>,
+    journal: JournalOf<S>,
+    /// Where a snapshot comes from, if there are any.
+    other: Option<Other<S::Application>>,
 }
 
-/// Everything a storage goes through: a first configuration, votes, appends, truncations, several
-/// saves at a time, a large one.
-fn script(samples: &Samples) -> Vec<Step> {
-    let both = |term, save: Save| Save { hard_state: Some(hard_state(term, Some(3))), ..save };
-    vec![
-        Step::Save(vec![base(membership(4))]),
-        Step::Save(vec![vote(1, Some(1))]),
-        Step::Save(vec![samples.save([(1, 1..=1)])]),
-        Step::Save(vec![samples.save([(1, 2..=4)]), samples.save([(1, 5..=9)])]),
-        Step::Apply(3),
-        Step::Save(vec![both(2, samples.save([(2, 5..=6)]))]),
-        Step::Save(vec![samples.save([(2, 7..=12)])]),
-        Step::Save(vec![
-            samples.save([(3, 13..=16), (4, 10..=14)]),
-            vote(5, None),
-            both(5, samples.save([(5, 15..=20)])),
-        ]),
-        Step::Apply(COMMITTED),
-        Step::Save(vec![samples.save([(5, 21..=90)])]),
-        Step::Save(vec![
-            samples.save([(5, 91..=120)]),
-            both(6, samples.save([(6, 88..=88)])),
-            samples.save([(6, 89..=89), (7, 89..=95), (8, 94..=94)]),
-        ]),
-        Step::Save(vec![vote(9, Some(2))]),
-        Step::Save(vec![samples.save([(9, 30..=34)])]),
-    ]
-}
-
-/// What became of a script.
+/// What became of it.
+#[derive(Clone, Default)]
 struct Played {
     /// What the log must be after each save that was sent; first, before any.
     models: Vec<Model>,
@@ -71,9 +48,21 @@ struct Played {
     /// How far entries were handed to the state machine.
     applied: u64,
     failed: bool,
+    /// The latest snapshot that was acknowledged.
+    snapshot: Option<Snapshot>,
+    /// What was to become the latest one.
+    pending: Option<Pending>,
+    /// Whether pieces of a snapshot were received, and it is not installed.
+    receiving: bool,
+    /// As it was told.
+    disk: DiskId,
 }
 
-type JournalOf<S> = Journal<<<S as Subject>::Application as Application>::Response>;
+#[derive(Clone)]
+enum Pending {
+    Built(Base),
+    Installed(Snapshot),
+}
 
 impl<S: Subject> Suite<'_, S> {
     pub(super) async fn check_crashes(&mut self) -> Result<(), Failure> {
@@ -85,32 +74,44 @@ impl<S: Subject> Suite<'_, S> {
         ];
         if self.subject.open_on(CrashDisk::new()).await.is_none() {
             self.report.skipped.extend(contracts);
+            self.skip(Contract::SnapshotPowerFailure);
             return Ok(());
         }
-        let committed = committed(&self.samples);
         let contract = Contract::OpensAfterPowerFailure;
-        let mut journal = applied_singly(self.subject, &committed, contract).await?;
-        self.check_power_failures(&mut journal).await?;
-        self.check_failed_operations(&mut journal).await?;
+        let committed = committed(&self.samples);
+        let journal = applied_singly(self.subject, &committed, contract).await?;
+        let other = match self.takes_snapshots {
+            true => Some(Other::build(self.open(contract).await?, &committed).await?),
+            false => None,
+        };
+        let steps = script(&self.samples, other.as_ref()).await?;
+        let play = Play { steps, committed, journal, other };
+        self.check_power_failures(&play).await?;
+        self.check_failed_operations(&play).await?;
         self.report.held.extend(contracts);
+        match self.takes_snapshots {
+            true => self.holds(Contract::SnapshotPowerFailure),
+            false => self.skip(Contract::SnapshotPowerFailure),
+        }
         Ok(())
     }
 
-    async fn check_power_failures(&mut self, journal: &mut JournalOf<S>) -> Result<(), Failure> {
+    async fn check_power_failures(&mut self, play: &Play<S>) -> Result<(), Failure> {
         for operation in 1.. {
             let disk = CrashDisk::new();
             disk.power_off_at(operation);
             let when = format!("the power failed at operation {operation}");
-            let played = self.play(&disk, operation, journal, &when).await?;
+            let played = self.play(&disk, operation, play, &when).await?;
             let done = !played.failed && disk.operations() < operation;
             for (n, survives) in (0..).zip(SURVIVALS) {
                 let when = format!("{when}, and of what was not synced survived {survives:?}");
                 let crashed = disk.crash(survives);
                 // Each in its turn: all would take long and tell little more.
                 if operation % (3 * SURVIVALS.len() as u64) == 3 * n {
-                    self.check_crashed_opening(&crashed, &played, journal, &when).await?;
+                    self.check_crashed_opening(&crashed, &played, play, &when).await?;
                 }
-                self.check_survivor(&crashed, &played, journal, &when).await?;
+                self.check_resumed(&crashed, &played, play, &when).await?;
+                self.check_survivor(&crashed, &played, play, &when).await?;
             }
             if done {
                 break;
@@ -124,7 +125,7 @@ impl<S: Subject> Suite<'_, S> {
         &mut self,
         crashed: &CrashDisk,
         played: &Played,
-        journal: &mut JournalOf<S>,
+        play: &Play<S>,
         when: &str,
     ) -> Result<(), Failure> {
         for operation in 1.. {
@@ -137,7 +138,7 @@ impl<S: Subject> Suite<'_, S> {
             let done = opened && disk.operations() < operation;
             let when = format!("{when}, and it failed again at operation {operation} of opening");
             for survives in [Survives::Nothing, Survives::Some(operation)] {
-                self.check_survivor(&disk.crash(survives), played, journal, &when).await?;
+                self.check_survivor(&disk.crash(survives), played, play, &when).await?;
             }
             if done {
                 break;
@@ -147,17 +148,17 @@ impl<S: Subject> Suite<'_, S> {
     }
 
     /// One operation fails, and all later ones work.
-    async fn check_failed_operations(&mut self, journal: &mut JournalOf<S>) -> Result<(), Failure> {
+    async fn check_failed_operations(&mut self, play: &Play<S>) -> Result<(), Failure> {
         for operation in 1.. {
             let disk = CrashDisk::new();
             disk.fail_at(operation, std::io::ErrorKind::StorageFull);
             let when = format!("operation {operation} failed");
-            let played = self.play(&disk, operation, journal, &when).await?;
+            let played = self.play(&disk, operation, play, &when).await?;
             let done = !played.failed && disk.operations() < operation;
             // The process ends, and the system goes on; or its power fails.
             for survives in [Survives::Everything, Survives::Nothing] {
                 let when = format!("{when}, and of what was not synced survived {survives:?}");
-                self.check_survivor(&disk.crash(survives), &played, journal, &when).await?;
+                self.check_survivor(&disk.crash(survives), &played, play, &when).await?;
             }
             if done {
                 break;
@@ -171,12 +172,12 @@ impl<S: Subject> Suite<'_, S> {
         &mut self,
         disk: &CrashDisk,
         operation: u64,
-        journal: &mut JournalOf<S>,
+        play: &Play<S>,
         when: &str,
     ) -> Result<Played, Failure> {
         let contract = Contract::FailStop;
         let models = vec![Model::default()];
-        let mut played = Played { models, acknowledged: 0, applied: 0, failed: true };
+        let mut played = Played { models, failed: true, ..Played::default() };
         let step = format!("a script of saves was played and {when}");
         let opened = self.subject.open_on(disk.clone()).await;
         let probe = match opened.map(|opened| Probe::new(opened, contract, step)) {
@@ -185,38 +186,47 @@ impl<S: Subject> Suite<'_, S> {
             Some(Err(_)) | None => return Ok(played),
         };
         match probe.initial_state().await {
-            Ok(_) => {}
+            Ok(state) => played.disk = state.disk,
             Err(failure) if disk.operations() < operation => return Err(failure),
             Err(_) => return Ok(played),
         }
         played.failed = false;
-        let committed = committed(&self.samples);
-        for step in script(&self.samples) {
-            match step {
-                Step::Save(saves) => played.save(&probe, saves).await?,
+        for step in &play.steps {
+            let refused = match step {
+                Step::Save(saves) => played.save(&probe, saves.clone()).await?,
                 Step::Apply(until) => {
-                    let entries = &committed[played.applied as usize..until as usize];
-                    played.applied = until;
-                    match journal.apply(&probe, entries).await {
-                        Ok(()) => {}
-                        Err(failure) if disk.operations() < operation => return Err(failure),
-                        // A state machine that is on the disk fails with it; the log may go on.
-                        Err(_) => {
-                            played.failed = true;
-                            break;
-                        }
+                    let entries = &play.committed[played.applied as usize..*until as usize];
+                    played.applied = *until;
+                    let applied = probe.apply(entries).await;
+                    match applied.and_then(|got| play.journal.compare(&probe, entries, got)) {
+                        Ok(()) => None,
+                        Err(failure) => Some(failure),
                     }
                 }
-            }
-            if played.failed && disk.operations() < operation {
-                return Err(probe.failure("saves that are acknowledged before that", "an error"));
-            }
-            if played.failed {
-                // Whatever is tried now, the storage must not promise anything.
-                let last = played.models[played.models.len() - 1].last().0;
-                let more = self.samples.save([(10, last + 1..=last + 1)]);
-                played.save(&probe, vec![vote(10, None), more]).await?;
-                break;
+                Step::Build(base) => played.build(&probe, base).await,
+                Step::Receive(pieces) => {
+                    played.receiving = true;
+                    let Some(other) = &play.other else { continue };
+                    probe.store_all(&other.snapshot, pieces).await.err()
+                }
+                Step::Install => {
+                    let Some(other) = &play.other else { continue };
+                    played.install(&probe, &other.snapshot).await
+                }
+            };
+            match refused {
+                None => {}
+                Some(failure) if disk.operations() < operation => return Err(failure),
+                Some(_) => {
+                    if played.failed {
+                        // Whatever is tried now, the storage must not promise anything.
+                        let last = played.models[played.models.len() - 1].last().0;
+                        let more = self.samples.save([(40, last + 1..=last + 1)]);
+                        played.save(&probe, vec![vote(40, None), more]).await?;
+                    }
+                    // If it was something else that failed, the log may go on.
+                    break;
+                }
             }
         }
         Ok(played)
@@ -228,36 +238,76 @@ impl<S: Subject> Suite<'_, S> {
         &mut self,
         disk: &CrashDisk,
         played: &Played,
-        journal: &mut JournalOf<S>,
+        play: &Play<S>,
         when: &str,
     ) -> Result<(), Failure> {
         let (probe, which, state) = self.open_survivor(disk, played, when).await?;
         // A node tells others what it found, so that must not be lost either.
         let models = played.models[..=which].to_vec();
-        let found = models[which].clone();
-        let again = Played { models, acknowledged: which, applied: played.applied, failed: false };
+        let mut found = models[which].clone();
+        let again = Played {
+            models,
+            acknowledged: which,
+            snapshot: state.snapshot.clone(),
+            pending: None,
+            disk: state.disk,
+            ..played.clone()
+        };
         let again_when = format!("{when}, and once more after it was opened");
         self.open_survivor(&disk.crash(Survives::Nothing), &again, &again_when).await?;
         let applied = last_applied(&probe, &state, played.applied)?;
-        let given = &committed(&self.samples)[applied as usize..];
-        let given = &given[..(played.applied - applied) as usize];
-        if !given.is_empty() {
-            journal.apply(&probe, given).await?;
+        let until = played.applied.max(applied);
+        let mut last = found.last().0;
+        if let Some(snapshot) = &state.snapshot
+            && !found.reaches(snapshot.last_included())
+        {
+            // The power failed before the base was saved; a node goes on with that.
+            let save = Save { base: Some(snapshot.base.clone()), ..Save::default() };
+            found = found.after(&save);
+            last = found.last().0;
+            probe.save(save).await?;
         }
-        let last = found.last().0;
+        let given = &play.committed[applied as usize..until as usize];
+        if !given.is_empty() {
+            play.journal.compare(&probe, given, probe.apply(given).await?)?;
+        }
         // Over the last entry, if it is not one that was applied.
-        let first = if last > COMMITTED { last } else { last + 1 };
-        let more = self.samples.save([(20, first..=first + 3), (21, first + 4..=first + 5)]);
-        let more = Save { hard_state: Some(hard_state(21, Some(1))), ..more };
+        let first = if last > until { last } else { last + 1 };
+        let more = self.samples.save([(50, first..=first + 3), (51, first + 4..=first + 5)]);
+        let more = Save { hard_state: Some(hard_state(51, Some(1))), ..more };
         let after = found.after(&more);
         probe.save(more).await?;
         let when = format!("{when}, and once more after a save");
-        let (models, applied) = (vec![found, after.clone()], played.applied);
-        let again = Played { models, acknowledged: 1, applied, failed: false };
+        let models = vec![found, after.clone()];
+        let again = Played { models, acknowledged: 1, applied: until, ..again };
         let disk = disk.crash(Survives::Nothing);
         let (survivor, _, state) = self.open_survivor(&disk, &again, &when).await?;
-        last_applied(&survivor, &state, applied)?;
+        last_applied(&survivor, &state, until)?;
         probe.check_log(&after).await
+    }
+
+    /// Opens what is left, and lets a snapshot come to its end that was being received.
+    async fn check_resumed(
+        &mut self,
+        disk: &CrashDisk,
+        played: &Played,
+        play: &Play<S>,
+        when: &str,
+    ) -> Result<(), Failure> {
+        let Some(other) = play.other.as_ref().filter(|_| played.receiving) else { return Ok(()) };
+        let disk = disk.crash(Survives::Nothing);
+        let (mut probe, _, state) = self.open_survivor(&disk, played, when).await?;
+        if state.snapshot.as_ref() == Some(&other.snapshot) {
+            return Ok(());
+        }
+        probe.step(format!("the rest of a snapshot is received after {when}"));
+        probe.about(Contract::SnapshotPowerFailure);
+        probe.fetch(&other.snapshot, &other.probe).await?;
+        let (base, end) = (RECEIVED as usize, RECEIVED as usize + 5);
+        let entries = &play.committed[base..end];
+        let base = Some(base_of(&play.committed[..base]));
+        probe.save(Save { base, entries: vec![entries.into()], ..Save::default() }).await?;
+        play.journal.compare(&probe, entries, probe.apply(entries).await?)
     }
 
     /// Opens what is left: after how many of the saves it is.
@@ -277,7 +327,9 @@ impl<S: Subject> Suite<'_, S> {
         let (which, state, found) = probe.which(&played.models).await?;
         let Played { models, acknowledged, .. } = played;
         match which {
-            Some(which) if which >= *acknowledged => Ok((probe, which, state)),
+            Some(which) if which >= *acknowledged => {
+                self.check_snapshot(probe, which, state, played).await
+            }
             which => {
                 let contract = match which {
                     Some(_) => Contract::PowerFailure,
@@ -294,15 +346,51 @@ impl<S: Subject> Suite<'_, S> {
             }
         }
     }
+
+    /// The snapshot that is found must be the latest one, or the one that was to become it.
+    async fn check_snapshot(
+        &self,
+        mut probe: Probe<S::Application>,
+        which: usize,
+        state: StoredState,
+        played: &Played,
+    ) -> Result<(Probe<S::Application>, usize, StoredState), Failure> {
+        let contract = probe.contract();
+        if played.acknowledged > 0 && state.disk != played.disk {
+            probe.about(Contract::DiskId);
+            return Err(probe.failure(format!("{:?}", played.disk), format!("{:?}", state.disk)));
+        }
+        probe.about(Contract::SnapshotPowerFailure);
+        let is_pending = match &played.pending {
+            Some(Pending::Built(base)) => {
+                state.snapshot.as_ref().is_some_and(|snapshot| snapshot.base == *base)
+            }
+            Some(Pending::Installed(snapshot)) => state.snapshot.as_ref() == Some(snapshot),
+            None => false,
+        };
+        if state.snapshot != played.snapshot && !is_pending {
+            let show = |snapshot: &Option<Snapshot>| match snapshot {
+                Some(snapshot) => format!("a snapshot of {}", snapshot.last_included()),
+                None => "no snapshot".to_string(),
+            };
+            return Err(probe.failure(show(&played.snapshot), show(&state.snapshot)));
+        }
+        if let Some(snapshot) = &state.snapshot {
+            probe.snapshot_bytes(snapshot).await?;
+        }
+        probe.about(contract);
+        Ok((probe, which, state))
+    }
 }
 
 impl Played {
-    /// Sends saves together. After one that is refused none may be acknowledged.
+    /// Sends saves together; returns a failure if one is refused. After that none may be
+    /// acknowledged.
     async fn save<A: Application>(
         &mut self,
         probe: &Probe<A>,
         saves: Vec<Save>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Failure>, Failure> {
         let mut requests = Vec::new();
         for save in saves {
             self.models.push(self.models[self.models.len() - 1].after(&save));
@@ -322,13 +410,39 @@ impl Played {
                 }
             }
         }
-        Ok(())
+        let expected = "saves that are acknowledged before that";
+        Ok(self.failed.then(|| probe.failure(expected, "an error")))
     }
-}
 
-/// The script's first entries, which it applies.
-fn committed(samples: &Samples) -> Vec<Entry> {
-    let old = samples.run(1, 1..=4);
-    let new = samples.run(2, 5..=COMMITTED);
-    old.iter().chain(new.iter()).cloned().collect()
+    async fn build<A: Application>(&mut self, probe: &Probe<A>, base: &Base) -> Option<Failure> {
+        self.pending = Some(Pending::Built(base.clone()));
+        match probe.snapshot(base.clone()).await {
+            Ok(snapshot) => {
+                (self.snapshot, self.pending) = (Some(snapshot), None);
+                None
+            }
+            Err(failure) => Some(failure),
+        }
+    }
+
+    async fn install<A: Application>(
+        &mut self,
+        probe: &Probe<A>,
+        snapshot: &Snapshot,
+    ) -> Option<Failure> {
+        match probe.install(snapshot, true).await {
+            Ok(()) => {
+                (self.snapshot, self.applied) = (Some(snapshot.clone()), RECEIVED);
+                self.receiving = false;
+                None
+            }
+            Err(failure) => {
+                self.pending = Some(Pending::Installed(snapshot.clone()));
+                // It may have been done, and its base be saved when the storage is opened.
+                let save = Save { base: Some(snapshot.base.clone()), ..Save::default() };
+                self.models.push(self.models[self.models.len() - 1].after(&save));
+                Some(failure)
+            }
+        }
+    }
 }

@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 
 use actix::dev::RecipientRequest;
 use actix_raft::application::Application;
-use actix_raft::messages::{Entry, Index};
-use actix_raft::storage::{ReadLog, Save, SaveLog};
+use actix_raft::messages::{Entry, Index, LogPosition};
+use actix_raft::storage::{Base, ReadLog, Save, SaveLog, Snapshot};
 use actix_raft_core::random::Random;
 
 use super::contract::{Contract, Failure};
 use super::machine::last_applied;
 use super::model::{Model, show};
 use super::probe::{Journal, Probe, answer, applied_singly};
-use super::samples::{Samples, base, hard_state, membership};
+use super::samples::{Samples, hard_state, membership};
+use super::transfer::base_of;
 use super::{Subject, Suite};
 
 const STEPS: usize = 1500;
@@ -29,6 +30,13 @@ struct History<A: Application> {
     journal: Journal<A::Response>,
     /// How far entries were applied in this life.
     applied: u64,
+    /// The latest snapshot, if the state machine takes any.
+    snapshots: Snapshots,
+}
+
+enum Snapshots {
+    None,
+    Latest(Option<Snapshot>),
 }
 
 impl<S: Subject> Suite<'_, S> {
@@ -43,6 +51,10 @@ impl<S: Subject> Suite<'_, S> {
             outstanding: VecDeque::new(),
             journal: Journal::new(),
             applied: 0,
+            snapshots: match self.takes_snapshots {
+                true => Snapshots::Latest(None),
+                false => Snapshots::None,
+            },
         };
         for step in 0..STEPS {
             history.probe.step(format!("step {step} of a random history is taken"));
@@ -50,7 +62,8 @@ impl<S: Subject> Suite<'_, S> {
                 0..50 => history.save(),
                 50..70 => history.read().await?,
                 70..82 => history.wait().await?,
-                82..97 => history.apply().await?,
+                82..94 => history.apply().await?,
+                94..97 => history.build().await?,
                 _ if self.reopens => history = self.restart(history, step).await?,
                 _ => {}
             }
@@ -96,6 +109,11 @@ impl<S: Subject> Suite<'_, S> {
             let expected = format!("{expected}, or that after some of {unanswered} more saves");
             return Err(probe.failure(expected, found));
         };
+        if let Snapshots::Latest(latest) = &history.snapshots
+            && *latest != state.snapshot
+        {
+            return Err(probe.failure(format!("{latest:?}"), format!("{:?}", state.snapshot)));
+        }
         let given = history.journal.entries.len() as u64;
         let applied = last_applied(&probe, &state, given)?;
         let models = VecDeque::from([models.swap_remove(which)]);
@@ -117,8 +135,8 @@ impl<A: Application<Response: PartialEq + std::fmt::Debug>> History<A> {
             let vote = self.below(4);
             save.hard_state = Some(hard_state(self.term, vote.checked_sub(1)));
         }
-        if self.below(40) == 0 {
-            save.base = base(membership(self.term)).base;
+        if self.below(20) == 0 {
+            save.base = Some(self.base(model.base_index().0));
         }
         // What was applied is never overwritten.
         let floor = self.journal.entries.len() as u64 + 1;
@@ -133,6 +151,33 @@ impl<A: Application<Response: PartialEq + std::fmt::Debug>> History<A> {
         model.save(&save);
         self.models.push_back(model);
         self.outstanding.push_back(self.probe.storage().save(save));
+    }
+
+    /// What the log shall begin after: an entry that the latest snapshot includes, not before the
+    /// present base; a first configuration if there is none.
+    fn base(&mut self, present: u64) -> Base {
+        let latest = match &self.snapshots {
+            Snapshots::Latest(Some(snapshot)) => snapshot.last_included().index.0,
+            Snapshots::Latest(None) | Snapshots::None => 0,
+        };
+        let index = present + self.below(latest - present + 1);
+        let last_included = match index.checked_sub(1) {
+            Some(place) => self.journal.entries[place as usize].position(),
+            None => LogPosition::ZERO,
+        };
+        Base { last_included, membership: Some((Index(index / 2), membership(self.term))) }
+    }
+
+    /// Takes a snapshot of what is applied, if there is something new in it.
+    async fn build(&mut self) -> Result<(), Failure> {
+        let Snapshots::Latest(latest) = &mut self.snapshots else { return Ok(()) };
+        let included = latest.as_ref().map_or(0, |latest| latest.last_included().index.0);
+        if self.applied <= included {
+            return Ok(());
+        }
+        let base = base_of(&self.journal.entries[..self.applied as usize]);
+        *latest = Some(self.probe.snapshot(base).await?);
+        Ok(())
     }
 
     /// Waits for the first save that is outstanding.

@@ -137,15 +137,20 @@ impl<S: Subject> Suite<'_, S> {
     }
 }
 
-/// The last entry that the state machine holds, which must be none that it was not given.
+/// The last entry that the state machine holds: none that it was not given, and all that the latest
+/// snapshot includes.
 pub(super) fn last_applied<A: Application>(
     probe: &Probe<A>,
     state: &StoredState,
     given: u64,
 ) -> Result<u64, Failure> {
-    let most = given.min(state.last_log.index.0);
+    let included = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.last_included().index.0);
+    let most = given.min(state.last_log.index.0).max(included);
     match state.last_applied {
-        Index(found) if found <= most => Ok(found),
-        found => Err(probe.failure(format!("last_applied of at most {most}"), found)),
+        Index(found) if (included..=most).contains(&found) => Ok(found),
+        found if included == 0 => {
+            Err(probe.failure(format!("last_applied of at most {most}"), found))
+        }
+        found => Err(probe.failure(format!("last_applied between {included} and {most}"), found)),
     }
 }

@@ -74,6 +74,11 @@ impl Model {
         }
     }
 
+    /// Whether the log has this position, or had it before its base.
+    pub(super) fn reaches(&self, position: LogPosition) -> bool {
+        position.index <= self.base_index() || self.position_at(position.index) == Some(position)
+    }
+
     /// The entries of this range that are there; none if its first one is not.
     pub(super) fn range(&self, first: Index, last: Index) -> &[Entry] {
         let place = |index: Index| index.0.saturating_sub(self.base_index().0) as usize;

@@ -82,6 +82,11 @@ impl<A: Application> Probe<A> {
         self.step = step.to_string();
     }
 
+    /// Says which contract it is about from now on.
+    pub(super) fn about(&mut self, contract: Contract) {
+        self.contract = contract;
+    }
+
     pub(super) fn storage(&self) -> &Storage<A> {
         &self.storage
     }
@@ -99,7 +104,7 @@ impl<A: Application> Probe<A> {
         }
     }
 
-    async fn ask<T, E>(
+    pub(super) async fn ask<T, E>(
         &self,
         what: &str,
         request: impl Future<Output = Result<Result<T, StorageError>, E>>,
@@ -296,6 +301,24 @@ pub(super) struct Journal<R> {
 impl<R: PartialEq + std::fmt::Debug> Journal<R> {
     pub(super) fn new() -> Journal<R> {
         Journal { entries: Vec::new(), responses: Vec::new() }
+    }
+
+    /// Entries that were applied here, too, must have the same responses.
+    pub(super) fn compare<A: Application<Response = R>>(
+        &self,
+        probe: &Probe<A>,
+        entries: &[Entry],
+        responses: Vec<Outcome<R>>,
+    ) -> Result<(), Failure> {
+        for (entry, response) in entries.iter().filter(|entry| is_command(entry)).zip(responses) {
+            let before = self.responses.get(entry.index.prev().0 as usize);
+            let response = Some(response);
+            if before.is_some_and(|before| *before != response) {
+                let what = |response| format!("{response:?} as the response to {}", entry.index);
+                return Err(probe.failure(what(before), what(Some(&response))));
+            }
+        }
+        Ok(())
     }
 
     /// Applies entries, all of which or the first of which may be applied already, in another life:

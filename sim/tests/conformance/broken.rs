@@ -4,17 +4,20 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use actix_raft::messages::{Address, Entry, EntryPayload, Index, MembershipConfig, Term};
 use actix_raft::replicated::Replicated;
 use actix_raft::storage::{
-    Apply, Base, GetInitialState, Outcome, ReadLog, SaveLog, Snapshot, StorageError, StoredState,
+    Apply, Base, DiskId, GetInitialState, Outcome, ReadLog, SaveLog, Snapshot, StorageError,
+    StoredState,
 };
 use actix_raft_sim::conformance::{Opened, Subject};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
+use crate::pieces::Settle;
 use crate::subjects::Chain;
 
 /// What a plain list does wrong.
@@ -50,6 +53,29 @@ pub enum Fault {
     AppliedTooMuch,
     AppliedIsWrong,
     TiresOfManySaves,
+    OneDiskForAll,
+    NewDiskEachTime,
+    PieceTooLong,
+    NoLastPiece,
+    ReadsTheLatest,
+    StoresDamagedPieces,
+    StoresAtAnyOffset,
+    MixesSnapshots,
+    InstallsNothing,
+    InstallsNoSessions,
+    InstalledIsNotRead,
+    InstallsAnyBytes,
+    InstallsAPart,
+    KeepsRefusedPieces,
+    RefusesWithATrace,
+    BuildOvertakesApply,
+    CapturesLate,
+    KeepsContraryEntries,
+    PurgesAll,
+    ReadsPurged,
+    ForgetsSnapshot,
+    SnapshotWithoutItsState,
+    PurgedByASnapshot,
 }
 
 /// What outlives the actor.
@@ -57,6 +83,8 @@ pub struct Held {
     pub stored: StoredState,
     /// The entries behind the base.
     log: Vec<Entry>,
+    /// Entries that should be gone.
+    purged: Vec<Entry>,
     pub machine: Replicated<Chain>,
     /// The bytes of the latest snapshot, which is in the stored state.
     pub snapshot: Bytes,
@@ -65,13 +93,26 @@ pub struct Held {
     saves_before: usize,
     unfinished: usize,
     before_last_save: Option<(StoredState, Vec<Entry>)>,
+    /// The state before what was just applied.
+    pub before_apply: Option<Bytes>,
+    /// A snapshot that is captured too late.
+    pub uncaptured: Option<(Base, oneshot::Sender<Snapshot>)>,
+}
+
+fn new_disk(fault: Option<Fault>) -> DiskId {
+    static DISKS: AtomicU64 = AtomicU64::new(1);
+    match fault {
+        Some(Fault::OneDiskForAll) => DiskId(7),
+        _ => DiskId(DISKS.fetch_add(1, Ordering::Relaxed)),
+    }
 }
 
 impl Held {
-    fn new() -> Rc<RefCell<Held>> {
+    fn new(fault: Option<Fault>) -> Rc<RefCell<Held>> {
         Rc::new(RefCell::new(Held {
-            stored: StoredState::default(),
+            stored: StoredState { disk: new_disk(fault), ..StoredState::default() },
             log: Vec::new(),
+            purged: Vec::new(),
             machine: Replicated::new(Chain::default()),
             snapshot: Bytes::new(),
             received: None,
@@ -79,6 +120,8 @@ impl Held {
             saves_before: 0,
             unfinished: 0,
             before_last_save: None,
+            before_apply: None,
+            uncaptured: None,
         }))
     }
 
@@ -96,7 +139,7 @@ pub struct Plain {
 
 impl Plain {
     pub fn new(fault: Option<Fault>) -> Plain {
-        Plain { held: Held::new(), fault }
+        Plain { held: Held::new(fault), fault }
     }
 }
 
@@ -104,7 +147,7 @@ impl Subject for Plain {
     type Application = Chain;
 
     async fn open(&mut self) -> Opened<Chain> {
-        self.held = Held::new();
+        self.held = Held::new(self.fault);
         self.reopen().await.unwrap()
     }
 
@@ -120,6 +163,16 @@ impl Subject for Plain {
             (held.stored, held.log) = (stored, log);
         }
         held.saves_before = held.saves;
+        match self.fault {
+            Some(Fault::NewDiskEachTime) => held.stored.disk = new_disk(None),
+            Some(Fault::ForgetsSnapshot) => held.stored.snapshot = None,
+            Some(Fault::SnapshotWithoutItsState) => {
+                held.machine = Replicated::new(Chain::default());
+                let included = held.stored.snapshot.as_ref().map(Snapshot::last_included);
+                held.stored.last_applied = included.unwrap_or_default().index;
+            }
+            _ => {}
+        }
         let list = List { held: Rc::clone(&self.held), fault: self.fault };
         Some(Ok(list.start().into()))
     }
@@ -178,15 +231,26 @@ impl List {
         });
     }
 
-    fn save_base(&self, held: &mut Held, mut base: Base) {
+    pub fn save_base(&self, held: &mut Held, mut base: Base) {
         let known = base.membership.as_ref();
         base.membership = known.map(|(index, base)| (*index, self.membership(base)));
         let included = held.place(base.last_included.index.next()).min(held.log.len());
-        held.stored.note_base(base);
-        held.log.drain(..included);
-        if held.stored.last_log == held.stored.base.last_included {
-            held.log.clear();
+        let kept = held.log.split_off(included);
+        if self.is(Fault::ReadsPurged) {
+            held.purged.append(&mut held.log);
         }
+        let last_log = held.stored.last_log;
+        held.stored.note_base(base);
+        let is_contrary = held.stored.last_log == held.stored.base.last_included;
+        held.log = match self.fault {
+            Some(Fault::PurgesAll) if included > 0 => Vec::new(),
+            Some(Fault::KeepsContraryEntries) if is_contrary && !kept.is_empty() => {
+                held.stored.last_log = last_log;
+                kept
+            }
+            _ if is_contrary => Vec::new(),
+            _ => kept,
+        };
     }
 
     fn save_run(&self, run: &[Entry]) {
@@ -314,9 +378,10 @@ impl Handler<ReadLog> for List {
         let start = held.place(read.first);
         let is_purged = read.first <= held.stored.base.last_included.index;
         let Some(entries) = held.log.get(start..end).filter(|_| !is_purged) else {
+            let is_read = |entry: &&Entry| (read.first..=read.last).contains(&entry.index);
             return match self.is(Fault::ErrorIfGone) {
                 true => Err(StorageError::new("no such entries")),
-                false => Ok(Vec::new()),
+                false => Ok(held.purged.iter().filter(is_read).cloned().collect()),
             };
         };
         let mut bytes = 0;
@@ -336,9 +401,13 @@ impl Handler<ReadLog> for List {
 impl Handler<Apply<Chain>> for List {
     type Result = ResponseFuture<Result<Vec<Outcome<u64>>, StorageError>>;
 
-    fn handle(&mut self, apply: Apply<Chain>, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, apply: Apply<Chain>, ctx: &mut Context<Self>) -> Self::Result {
         let held = &mut *self.held.borrow_mut();
         let mut outcomes = Vec::new();
+        if self.is(Fault::BuildOvertakesApply) {
+            held.before_apply = Some(held.capture());
+            ctx.notify(Settle);
+        }
         for entry in apply.entries.iter() {
             let applied = held.machine.apply(std::slice::from_ref(entry));
             outcomes.extend(applied.unwrap());
@@ -352,6 +421,7 @@ impl Handler<Apply<Chain>> for List {
             Some(Fault::ResponsesReversed) => outcomes.reverse(),
             _ => {}
         }
+        held.build_late();
         Box::pin(async { Ok(outcomes) })
     }
 }

@@ -1,11 +1,12 @@
 //! The durable storage with a flaw that only shows when its disk fails.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context, Handler, ResponseFuture};
-use actix_raft::durable::Disk;
+use actix_raft::durable::{Disk, DiskFile};
 use actix_raft::messages::Entry;
 use actix_raft::storage::{
     Apply, BuildSnapshot, GetInitialState, InstallSnapshot, Outcome, ReadLog, ReadSnapshot, Save,
@@ -23,6 +24,7 @@ pub enum Flaw {
     SplitsSaves,
     GoesOnAfterAnError,
     FailsToOpen,
+    SnapshotNotNamed,
 }
 
 /// The durable storage, perhaps with a flaw.
@@ -53,7 +55,55 @@ impl Subject for WithFlaw {
             return Some(Err(StorageError::new("the lock file of a dead process is there")));
         }
         let wrapped = |inner| Wrapper { inner, flaw: self.flaw, failed: Rc::default() };
-        Some(open_on(Arc::new(disk)).map(|inner| wrapped(inner).start().into()))
+        let disk: Arc<dyn Disk> = match self.flaw {
+            Some(Flaw::SnapshotNotNamed) => Arc::new(Forgetful { disk, renamed: Mutex::default() }),
+            _ => Arc::new(disk),
+        };
+        Some(open_on(disk).map(|inner| wrapped(inner).start().into()))
+    }
+}
+
+/// A disk that does not sync the name of a snapshot.
+struct Forgetful {
+    disk: CrashDisk,
+    renamed: Mutex<bool>,
+}
+
+impl Disk for Forgetful {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        *self.renamed.lock().unwrap() = to.ends_with(".snap");
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        match std::mem::take(&mut *self.renamed.lock().unwrap()) {
+            true => Ok(()),
+            false => self.disk.sync_dir(),
+        }
+    }
+
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        self.disk.free_space()
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.disk.describe(name)
     }
 }
 
@@ -115,7 +165,7 @@ impl Handler<SaveLog> for Wrapper {
                     }
                 })
             }
-            Some(Flaw::FailsToOpen) | None => {
+            Some(Flaw::FailsToOpen | Flaw::SnapshotNotNamed) | None => {
                 let request = self.inner.save(save);
                 Box::pin(async { flat(request.await) })
             }
