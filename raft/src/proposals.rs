@@ -122,6 +122,10 @@ impl<A: Application> Proposals<A> {
     }
 
     /// Gives up what is in the log beyond this index: nobody here knows what becomes of it.
+    pub(crate) fn passed_over(&mut self, until: Index) {
+        self.logged.passed_over(until);
+    }
+
     pub(crate) fn abandon(&mut self, beyond: Index, reason: &Arc<str>) {
         self.logged.abandon(beyond, reason);
     }

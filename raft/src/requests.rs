@@ -200,6 +200,16 @@ impl<A: Application> Writes<A> {
         }
     }
 
+    /// The state machine's state came with a snapshot that includes everything up to here: the
+    /// commands are part of it, their responses are not.
+    pub(crate) fn passed_over(&mut self, until: Index) {
+        let reason = Arc::from("it was applied as part of a snapshot, without its response");
+        let passed = self.until_applied.partition_point(|(index, _)| *index <= until);
+        for (_, write) in self.until_applied.drain(..passed) {
+            write.refuse(ClientError::OutcomeUnknown { reason: Arc::clone(&reason) });
+        }
+    }
+
     /// Gives up those beyond this index: nobody here knows what becomes of them.
     pub(crate) fn abandon(&mut self, beyond: Index, reason: &Arc<str>) {
         for writes in [&mut self.until_committed, &mut self.until_applied] {
@@ -243,5 +253,33 @@ impl<A: Application> Arrived<A> {
             }
         }
         writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Gate;
+    use crate::testing::Accumulator;
+
+    /// A leader that was deposed may be sent a snapshot that includes what it was asked to write.
+    #[actix::test]
+    async fn a_write_whose_entry_came_with_a_snapshot_is_answered_and_later_ones_wait() {
+        let gate = Gate::new(10, 10);
+        let mut writes: Writes<Accumulator> = Writes::new();
+        let (mut answers, mut asked) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (sender, answer) = tokio::sync::oneshot::channel();
+            let permit = gate.enter(0).unwrap();
+            let asker = Asker::Command(Some(sender), ResponseMode::Applied);
+            asked.push(Write { asker, rejection: None, _permit: permit });
+            answers.push(answer);
+        }
+        writes.logged(Index(4), asked);
+        writes.passed_over(Index(5));
+        for answer in answers.drain(..2) {
+            assert!(matches!(answer.await.unwrap(), Err(ClientError::OutcomeUnknown { .. })));
+        }
+        assert!(answers[0].try_recv().is_err(), "index 6 is not in the snapshot");
     }
 }

@@ -82,6 +82,9 @@ impl<A: Application> Raft<A> {
         ctx.spawn(installed.map(move |result, raft, ctx| {
             let what = "the snapshot could not be installed";
             if let Some(installed) = raft.check(what, result) {
+                if installed {
+                    raft.proposals.passed_over(last_included.index);
+                }
                 raft.note(Event::SnapshotInstalled { last_included, installed }, ctx);
             }
         }));

@@ -8,6 +8,7 @@ use actix_raft_core::types::{Index, LogPosition, NodeId};
 use actix_raft_log::error::SnapshotError;
 use actix_raft_log::snapshots::SnapshotStore;
 
+use super::clients::Reply;
 use super::{Happening, World};
 use crate::coverage::Situation;
 use crate::disk::Trap;
@@ -190,7 +191,11 @@ impl<W: Workload> World<W> {
         let index = restore::<W>(&store, &mut running.machine)
             .map_err(|what| Broken { law: "a snapshot is read back (§7)", what })?;
         running.applying = None;
+        // Their commands are part of that state, and what they were answered is not.
+        let passed = running.writes.partition_point(|(waiting, _)| *waiting <= index);
+        let passed: Vec<_> = running.writes.drain(..passed).map(|(_, id)| id).collect();
         let fingerprint = W::fingerprint(&running.machine);
+        self.refuse(passed, || Reply::Unknown);
         self.shadows[at].applied = index;
         self.shadows[at].applying = index;
         self.is_state_of(at, index, fingerprint)
