@@ -60,7 +60,7 @@ use actix_raft_core::types::{DiskId, HardState, Index, LogPosition, NodeId, Term
 use crate::coverage::Coverage;
 use crate::image::Image;
 use disks::Lost;
-use memory::{Known, LeaderLog, Life};
+use memory::{Known, LeaderLog, Life, Limits};
 pub(crate) use unmoved::Unmoved;
 
 /// A law that was broken.
@@ -129,11 +129,6 @@ impl Step<'_> {
         self.events.iter().any(installed)
     }
 
-    /// Whether the server was given other settings.
-    fn is_configured(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, Event::Configure(_)))
-    }
-
     /// Whether the server led the same term before and after.
     fn leads_on(&self) -> bool {
         self.before.role == RoleName::Leader
@@ -144,6 +139,8 @@ impl Step<'_> {
 
 /// The laws, and what they remember.
 pub(crate) struct Laws {
+    /// The widest limits of each server since it started.
+    limits: Vec<Limits>,
     /// The disk of each server.
     disks: Vec<DiskId>,
     /// The settings of each server.
@@ -180,6 +177,7 @@ impl Laws {
     pub(crate) fn new(config: &Config, membership: &Membership, nodes: usize) -> Laws {
         Laws {
             disks: vec![DiskId::UNKNOWN; nodes],
+            limits: vec![Limits::of(config); nodes],
             configs: vec![config.clone(); nodes],
             in_force: Vec::new(),
             steps: 0,
@@ -218,14 +216,18 @@ impl Laws {
     pub(crate) fn is_configured(&mut self, at: usize, config: &Config, disk: DiskId) {
         self.configs[at] = config.clone();
         self.disks[at] = disk;
+        self.limits[at] = Limits::of(config);
     }
 
     /// A server's term and vote are on its disk.
     pub(crate) fn is_durable(&mut self, shadow: &Shadow) -> Result<(), Broken> {
         let HardState { current_term, voted_for, trusted: _ } = shadow.durable.hard_state;
         match voted_for {
-            Some(voted_for) => self.votes_for(shadow.id, current_term, voted_for),
-            None => Ok(()),
+            // Who has forgotten may vote for itself, and gives that to nobody.
+            Some(voted_for) if shadow.lost.is_none() => {
+                self.votes_for(shadow.id, current_term, voted_for)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -371,7 +373,10 @@ impl Laws {
                 | Event::TriggerElection { .. }
                 | Event::TriggerSnapshot { .. }
                 | Event::PurgeLog { .. } => self.requested(step, event),
-                Event::Configure(config) => self.configs[step.at] = config.clone(),
+                Event::Configure(config) => {
+                    self.configs[step.at] = config.clone();
+                    self.limits[step.at].widen(config);
+                }
                 Event::Propose { .. }
                 | Event::Applied { .. }
                 | Event::SnapshotRead { .. }

@@ -174,7 +174,7 @@ impl Laws {
             && before.leader.is_none();
         let is_free = request.term > before.current_term || first;
         let is_led = before.role == RoleName::Leader || self.hears_leader(step, from);
-        let is_bound = (self.config(step).check_quorum && is_led) || self.keeps_promise(step);
+        let is_bound = (self.config(step).check_quorum && is_led) || self.may_keep_promise(step);
         let excused = is_bound && request.kind != VoteKind::Transfer;
         if !is_free || excused || !before.trusted || request.last_log < before.last_log {
             return Ok(());
@@ -221,8 +221,15 @@ impl Laws {
     pub(super) fn keeps_promise(&self, step: &Step<'_>) -> bool {
         let (life, config) = (&self.lives[step.at], self.config(step));
         let lately = |since: Time| step.now.since(since) < config.election_timeout;
-        let heard = life.obeyed.is_some_and(lately);
+        let heard = life.heard.is_some_and(|(_, _, at)| lately(at));
         config.lease.is_some() && (heard || life.since.is_some_and(lately))
+    }
+
+    /// Whether it may have: what is heard in one step may have come in another order.
+    pub(super) fn may_keep_promise(&self, step: &Step<'_>) -> bool {
+        let (life, config) = (&self.lives[step.at], self.config(step));
+        let obeyed = |since: Time| step.now.since(since) < config.election_timeout;
+        self.keeps_promise(step) || (config.lease.is_some() && life.obeyed.is_some_and(obeyed))
     }
 
     /// Whether a server has heard the leader of its term, and not the one who asks, within the

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::admin::RequestId;
+use actix_raft_core::config::Config;
 use actix_raft_core::effect::InitializeError;
 use actix_raft_core::entry::Entry;
 use actix_raft_core::event::{Consistency, LogReader, ReadId};
@@ -81,6 +82,25 @@ pub(super) struct Known {
     pub(super) prev: Term,
     /// The step in which it was first stored.
     pub(super) since: u64,
+}
+
+/// How much may be sent at once. What is on its way from the disk when other numbers are given was
+/// asked for by the old ones.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) append_bytes: usize,
+    pub(super) piece_bytes: usize,
+}
+
+impl Limits {
+    pub(super) fn of(config: &Config) -> Limits {
+        Limits { append_bytes: config.max_append_bytes, piece_bytes: config.snapshot_chunk_bytes }
+    }
+
+    pub(super) fn widen(&mut self, config: &Config) {
+        self.append_bytes = self.append_bytes.max(config.max_append_bytes);
+        self.piece_bytes = self.piece_bytes.max(config.snapshot_chunk_bytes);
+    }
 }
 
 /// What was known when a read arrived.

@@ -197,8 +197,9 @@ impl Laws {
                 let life = &self.lives[step.at];
                 let lately = self.config(step).election_timeout / 2;
                 let is_silent = |id: &&NodeId| {
-                    let contact = life.contacts.get(id).copied().unwrap_or(life.leads_since);
-                    **id != step.after.id && step.now.since(contact) > lately
+                    let contact = life.contacts.get(id).copied();
+                    let heard = contact.is_some_and(|at| step.now.since(at) <= lately);
+                    **id != step.after.id && !heard
                 };
                 let silent = will_vote.iter().filter(is_silent).count();
                 self.config(step).check_quorum && silent * 2 >= will_vote.len()
@@ -245,7 +246,10 @@ impl Laws {
                 (before.role != RoleName::Leader || after.role != RoleName::Leader)
                     && leader != Some(after.id)
             }
-            Err(TransferError::NotAVoter(id)) => led && to == Some(id) && !self.all_give_vote(id),
+            // If nobody was named, the one that was chosen has lost its vote.
+            Err(TransferError::NotAVoter(id)) => {
+                led && to.is_none_or(|to| to == id) && !self.all_give_vote(id)
+            }
             Err(TransferError::NoTarget) => led,
             // It may have joined one that was begun before.
             Err(TransferError::TimedOut(id)) => to.is_none_or(|to| to == id),
@@ -297,7 +301,7 @@ impl Laws {
             Err(ElectionError::NotAVoter) => before.role != RoleName::Leader,
             Err(ElectionError::LeaderHeard { leader }) => {
                 leader == before.leader
-                    && (self.lives[step.at].heard.is_some() || self.keeps_promise(step))
+                    && (self.lives[step.at].heard.is_some() || self.may_keep_promise(step))
             }
         };
         law!(is_true, TRUE_LAW, "{before} became {after}, and answers {result:?}");

@@ -218,9 +218,9 @@ impl Laws {
             in_flight.requests,
             in_flight.bytes
         );
-        let limit = config.max_append_bytes;
+        let limit = self.limits[step.at].append_bytes;
         law!(
-            weight <= limit || request.entries.len() == 1 || step.is_configured(),
+            weight <= limit || request.entries.len() == 1,
             "a request is bounded",
             "{} entries of {weight} bytes in one request, over {limit}",
             request.entries.len()

@@ -201,12 +201,11 @@ impl Laws {
             coverage.note(Situation::SnapshotOffered);
             return Ok(());
         }
-        let config = &self.configs[step.at];
         let sent = self.lives[step.at].pieces.entry(to).or_default();
         sent.requests += 1;
         sent.bytes += chunk.data.len();
         law!(
-            chunk.data.len() <= config.snapshot_chunk_bytes || step.is_configured(),
+            chunk.data.len() <= self.limits[step.at].piece_bytes,
             "a piece of a snapshot is bounded (§7)",
             "{id} sends {} bytes to {to}",
             chunk.data.len()

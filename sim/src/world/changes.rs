@@ -154,24 +154,24 @@ impl<W: Workload> World<W> {
 
     /// Whether a majority of each set of voters keeps what it has.
     pub(super) fn can_live(&self, members: &Membership) -> bool {
-        self.can_live_without(members, None)
+        voter_sets(members).all(|set| is_majority(set, |id| !self.is_unsound(id)))
     }
 
     /// Whether a server can take part in decisions, now or when its fault has ended.
     pub(super) fn is_sound(&self, id: NodeId) -> bool {
-        // One that lost its disk can once the others have vouched for it.
-        let remembers = |shadow: &Shadow| shadow.lost.is_none();
+        // Not one that lost its disk, or never had a log, before others have vouched for it.
+        let remembers = |shadow: &Shadow| shadow.durable.hard_state.trusted;
         !self.is_unsound(id) && self.shadows.get(id.0 as usize - 1).is_some_and(remembers)
     }
 
-    fn can_live_without(&self, members: &Membership, without: Option<NodeId>) -> bool {
-        let is_sound = |id: NodeId| Some(id) != without && self.is_sound(id);
+    fn can_live_without(&self, members: &Membership, without: NodeId) -> bool {
+        let is_sound = |id: NodeId| id != without && self.is_sound(id);
         voter_sets(members).all(|set| is_majority(set, is_sound))
     }
 
     /// Whether the cluster can go on, whoever its members will be, if a server loses its disk.
     pub(super) fn may_lose(&self, at: usize) -> bool {
-        let id = Some(self.servers[at].id);
+        let id = self.servers[at].id;
         self.possible_memberships().iter().all(|members| self.can_live_without(members, id))
     }
 
