@@ -3,6 +3,19 @@
 //! Every entry with a command says which session it belongs to, if any; so bytes that an
 //! application encoded are not yet a payload that [`Replicated`](crate::replicated::Replicated)
 //! applies.
+//!
+//! ```
+//! use actix_raft::messages::{Entry, Index, Term};
+//! use actix_raft::replicated::Replicated;
+//! use actix_raft::storage::Outcome;
+//! use actix_raft::testing::{Accumulator, payloads};
+//!
+//! let mut machine = Replicated::new(Accumulator::default());
+//! let payload = payloads::of_command::<Accumulator>(5);
+//! let outcomes = machine.apply(&[Entry { term: Term(1), index: Index(1), payload }])?;
+//! assert_eq!(outcomes, [Outcome::Response(5)]);
+//! # Ok::<(), actix_raft::storage::StorageError>(())
+//! ```
 
 use std::time::Duration;
 

@@ -1,17 +1,18 @@
 //! Power failures and failed writes at every operation on the disk.
 
+mod played;
 mod script;
 
-use actix_raft::application::Application;
 use actix_raft::messages::Entry;
-use actix_raft::storage::{Base, DiskId, Save, Snapshot, StoredState};
+use actix_raft::storage::{Save, Snapshot, StoredState};
 use actix_raft_log::crash::{CrashDisk, Survives};
 
+use self::played::{Pending, Played};
 use self::script::{Other, RECEIVED, Step, committed, script};
 use super::contract::{Contract, Failure};
 use super::machine::last_applied;
 use super::model::{Model, show};
-use super::probe::{Probe, Refusal, answer, answers_in_order, applied_singly};
+use super::probe::{Probe, answer, applied_singly};
 use super::samples::{hard_state, vote};
 use super::snapshots::JournalOf;
 use super::transfer::base_of;
@@ -36,32 +37,6 @@ struct Play<S: Subject> {
     journal: JournalOf<S>,
     /// Where a snapshot comes from, if there are any.
     other: Option<Other<S::Application>>,
-}
-
-/// What became of it.
-#[derive(Clone, Default)]
-struct Played {
-    /// What the log must be after each save that was sent; first, before any.
-    models: Vec<Model>,
-    /// How many saves were acknowledged.
-    acknowledged: usize,
-    /// How far entries were handed to the state machine.
-    applied: u64,
-    failed: bool,
-    /// The latest snapshot that was acknowledged.
-    snapshot: Option<Snapshot>,
-    /// What was to become the latest one.
-    pending: Option<Pending>,
-    /// Whether pieces of a snapshot were received, and it is not installed.
-    receiving: bool,
-    /// As it was told.
-    disk: DiskId,
-}
-
-#[derive(Clone)]
-enum Pending {
-    Built(Base),
-    Installed(Snapshot),
 }
 
 impl<S: Subject> Suite<'_, S> {
@@ -198,10 +173,7 @@ impl<S: Subject> Suite<'_, S> {
                     let entries = &play.committed[played.applied as usize..*until as usize];
                     played.applied = *until;
                     let applied = probe.apply(entries).await;
-                    match applied.and_then(|got| play.journal.compare(&probe, entries, got)) {
-                        Ok(()) => None,
-                        Err(failure) => Some(failure),
-                    }
+                    applied.and_then(|got| play.journal.compare(&probe, entries, got)).err()
                 }
                 Step::Build(base) => played.build(&probe, base).await,
                 Step::Receive(pieces) => {
@@ -380,69 +352,5 @@ impl<S: Subject> Suite<'_, S> {
         }
         probe.about(contract);
         Ok((probe, which, state))
-    }
-}
-
-impl Played {
-    /// Sends saves together; returns a failure if one is refused. After that none may be
-    /// acknowledged.
-    async fn save<A: Application>(
-        &mut self,
-        probe: &Probe<A>,
-        saves: Vec<Save>,
-    ) -> Result<Option<Failure>, Failure> {
-        let mut requests = Vec::new();
-        for save in saves {
-            self.models.push(self.models[self.models.len() - 1].after(&save));
-            requests.push(probe.storage().save(save));
-        }
-        let in_order = "answers to saves in the order in which they were sent";
-        let answers = answers_in_order(requests).await;
-        for answer in answers.map_err(|_| probe.failure(in_order, "another order"))? {
-            match answer {
-                Ok(()) if self.failed => {
-                    return Err(probe.failure("errors only", "a save that is acknowledged"));
-                }
-                Ok(()) => self.acknowledged += 1,
-                Err(Refusal::Error(_)) => self.failed = true,
-                Err(Refusal::Silence) => {
-                    return Err(probe.failure("an answer to each save", Refusal::Silence));
-                }
-            }
-        }
-        let expected = "saves that are acknowledged before that";
-        Ok(self.failed.then(|| probe.failure(expected, "an error")))
-    }
-
-    async fn build<A: Application>(&mut self, probe: &Probe<A>, base: &Base) -> Option<Failure> {
-        self.pending = Some(Pending::Built(base.clone()));
-        match probe.snapshot(base.clone()).await {
-            Ok(snapshot) => {
-                (self.snapshot, self.pending) = (Some(snapshot), None);
-                None
-            }
-            Err(failure) => Some(failure),
-        }
-    }
-
-    async fn install<A: Application>(
-        &mut self,
-        probe: &Probe<A>,
-        snapshot: &Snapshot,
-    ) -> Option<Failure> {
-        match probe.install(snapshot, true).await {
-            Ok(()) => {
-                (self.snapshot, self.applied) = (Some(snapshot.clone()), RECEIVED);
-                self.receiving = false;
-                None
-            }
-            Err(failure) => {
-                self.pending = Some(Pending::Installed(snapshot.clone()));
-                // It may have been done, and its base be saved when the storage is opened.
-                let save = Save { base: Some(snapshot.base.clone()), ..Save::default() };
-                self.models.push(self.models[self.models.len() - 1].after(&save));
-                Some(failure)
-            }
-        }
     }
 }
