@@ -136,7 +136,7 @@ impl Transport {
     /// Tells the nodes that are called from now on that this one is reached here, whatever
     /// [`TransportConfig::advertise`] says: so a node that learns its own address from the
     /// cluster's members can be answered by one that does not know them yet. An address of more than
-    /// [`MAX_ADDRESS_BYTES`](crate::config::MAX_ADDRESS_BYTES) is not told.
+    /// [`MAX_ADDRESS_BYTES`] is not told.
     pub fn advertise(&self, address: &str) {
         if address.len() <= MAX_ADDRESS_BYTES {
             // A panic elsewhere leaves the address whole.
