@@ -39,8 +39,9 @@ impl Laws {
         };
         // One that lost its disk begins anew.
         let begins_anew = !response.trusted || self.was_wiped().contains(from);
-        // One without room is spared.
-        let begins_anew = begins_anew || response.disk_is_full;
+        // One without room is spared, until it says that it has some.
+        let known = self.lives[step.at].is_full.contains(from);
+        let begins_anew = begins_anew || response.disk_is_full || known;
         if !step.leads_on() || response.term != step.after.current_term || begins_anew {
             return Ok(());
         }

@@ -193,6 +193,7 @@ impl<W: Workload> World<W> {
         let fingerprint = W::fingerprint(&running.machine);
         self.shadows[at].applied = index;
         self.shadows[at].applying = index;
+        self.answer_included(at, index);
         self.is_state_of(at, index, fingerprint)
     }
 
