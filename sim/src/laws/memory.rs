@@ -51,6 +51,8 @@ pub(super) struct Life {
     pub(super) pieces: BTreeMap<NodeId, InFlight>,
     /// Saves that are not known to be on disk, and when they were asked for.
     pub(super) saves: VecDeque<(SaveId, Time)>,
+    /// When it was given other settings last.
+    pub(super) configured: Time,
     /// The time of its last step.
     pub(super) last_step: Time,
     /// Until when it may wait for who takes office after it.

@@ -221,6 +221,8 @@ impl Laws {
         let patience = self.config(step).election_timeout;
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
+            // With other numbers it begins to wait anew.
+            let contact = contact.max(life.configured);
             id == step.after.id || step.now.since(contact) <= patience * 2
         };
         law!(
