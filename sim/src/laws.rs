@@ -376,6 +376,7 @@ impl Laws {
                 Event::Configure(config) => {
                     self.configs[step.at] = config.clone();
                     self.limits[step.at].widen(config);
+                    self.lives[step.at].configured = step.now;
                 }
                 Event::Propose { .. }
                 | Event::Applied { .. }

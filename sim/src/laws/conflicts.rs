@@ -39,9 +39,12 @@ impl Laws {
         };
         // One that lost its disk begins anew.
         let begins_anew = !response.trusted || self.was_wiped().contains(from);
-        // One without room is spared.
-        let begins_anew = begins_anew || response.disk_is_full;
-        if !step.leads_on() || response.term != step.after.current_term || begins_anew {
+        // One without room is spared, until it says that it has some.
+        let known = self.lives[step.at].is_full.contains(from);
+        let begins_anew = begins_anew || response.disk_is_full || known;
+        // What it appends in this very step goes to all.
+        let appends = step.after.last_log != step.before.last_log;
+        if !step.leads_on() || appends || response.term != step.after.current_term || begins_anew {
             return Ok(());
         }
         let matched = self.lives[step.at].matched.get(from).copied().unwrap_or_default();

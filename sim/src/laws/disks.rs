@@ -30,7 +30,7 @@ impl Laws {
         self.crashed(at);
     }
 
-    pub(super) fn was_wiped(&self) -> &BTreeSet<NodeId> {
+    pub(crate) fn was_wiped(&self) -> &BTreeSet<NodeId> {
         &self.wiped
     }
 

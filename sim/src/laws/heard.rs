@@ -29,6 +29,10 @@ impl Laws {
                 }
             }
             MessageBody::AppendEntriesResponse(response) => {
+                // An older answer may come later: once told so, it is believed for a while.
+                if response.disk_is_full {
+                    life.is_full.insert(message.from);
+                }
                 let known = life.disks.insert(message.from, response.disk);
                 if known.is_some_and(|known| known != response.disk) {
                     life.matched.remove(&message.from);
@@ -96,7 +100,7 @@ impl Laws {
             let of_pre_vote = matches!(&message.body,
                 MessageBody::VoteResponse(response) if response.kind == VoteKind::PreVote);
             law!(
-                of_pre_vote || is_same(before, after),
+                of_pre_vote || is_same(step, before, after),
                 "a message of an earlier term changes nothing (§5.1)",
                 "{before} became {after} by {}",
                 message.body
@@ -332,10 +336,12 @@ fn end_of(request: &AppendEntriesRequest) -> Index {
     Index(request.prev_log.index.0 + request.entries.len() as u64)
 }
 
-fn is_same(before: &Status, after: &Status) -> bool {
-    // What is committed and on disk by now may be handed to the state machine in any step.
+fn is_same(step: &Step<'_>, before: &Status, after: &Status) -> bool {
+    // What is committed and on disk by now may be handed to the state machine in any step, and a
+    // leader may find that it is time for the next step of a change of members.
     let what = |status: &Status| {
         let Status { role, leader, current_term, voted_for, commit_index, last_log, .. } = *status;
+        let last_log = (!step.leads_on()).then_some(last_log);
         (role, leader, current_term, voted_for, commit_index, last_log)
     };
     what(before) == what(after)

@@ -36,6 +36,8 @@ pub(super) struct Life {
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,
+    /// As a leader: who has said last that its disk is full.
+    pub(super) is_full: BTreeSet<NodeId>,
     /// As a leader: on which disk each other server was heard last.
     pub(super) disks: BTreeMap<NodeId, DiskId>,
     /// What came before the last request to each, unless that is known to be lost.
@@ -49,6 +51,8 @@ pub(super) struct Life {
     pub(super) pieces: BTreeMap<NodeId, InFlight>,
     /// Saves that are not known to be on disk, and when they were asked for.
     pub(super) saves: VecDeque<(SaveId, Time)>,
+    /// When it was given other settings last.
+    pub(super) configured: Time,
     /// The time of its last step.
     pub(super) last_step: Time,
     /// Until when it may wait for who takes office after it.
@@ -108,6 +112,8 @@ pub(super) struct Asked {
     pub(super) committed: Index,
     pub(super) step: u64,
     pub(super) consistency: Consistency,
+    /// Whether the server could not have been replaced when it arrived.
+    pub(super) has_lease: bool,
     /// Whether the server led when it arrived.
     pub(super) of_leader: bool,
 }

@@ -18,7 +18,8 @@ impl Laws {
     pub(super) fn read_arrives(&mut self, step: &Step<'_>, id: ReadId, consistency: Consistency) {
         let committed = Index(self.committed.len() as u64);
         let of_leader = step.leads_on();
-        let asked = Asked { committed, step: self.steps, consistency, of_leader };
+        let has_lease = consistency == Consistency::Lease && of_leader && self.has_lease(step);
+        let asked = Asked { committed, step: self.steps, consistency, of_leader, has_lease };
         self.lives[step.at].reads.insert(id, asked);
     }
 
@@ -73,7 +74,12 @@ impl Laws {
             self.voters_who(follows)
         );
         coverage.note(Situation::LeaseRead);
-        self.has_lease(step, term)
+        law!(
+            asked.has_lease,
+            "who reads by a lease can't have been replaced (diss. §6.4.1)",
+            "{after} read in term {term}, and not enough voters were bound to vote for nobody else"
+        );
+        Ok(())
     }
 
     /// A leader knows all that is committed once an entry of its own term is.
@@ -132,10 +138,8 @@ impl Laws {
     /// A leader that reads without asking is followed by a majority who vote for nobody else: "for
     /// the duration of the election timeout" they have heard it (diss. §6.4.1); and it has told
     /// nobody to stand.
-    fn has_lease(&self, step: &Step<'_>, term: Term) -> Result<(), Broken> {
-        let law = "who reads by a lease can't have been replaced (diss. §6.4.1)";
-        let leader = step.after.id;
-        law!(!self.lives[step.at].told_to_stand, law, "{leader} reads, and has handed over");
+    fn has_lease(&self, step: &Step<'_>) -> bool {
+        let (leader, term) = (step.after.id, step.after.current_term);
         let is_bound = |id: NodeId| {
             let at = id.0 as usize - 1;
             let (Some(life), Some(config)) = (self.lives.get(at), self.configs.get(at)) else {
@@ -149,14 +153,7 @@ impl Laws {
             let starts = life.since.is_none_or(|since| step.clocks[at] < until(since));
             id == leader || heard || starts
         };
-        law!(
-            self.is_quorum(is_bound),
-            law,
-            "{} reads in term {term}, and only {:?} vote for nobody else",
-            step.after,
-            self.voters_who(is_bound)
-        );
-        Ok(())
+        !self.lives[step.at].told_to_stand && self.is_quorum(is_bound)
     }
 
     /// A leader asks at once whether it still leads ("the leader issues a new round of heartbeats",

@@ -42,7 +42,9 @@ impl Laws {
             let latest = step.now + patience * 2 + extra;
             let may_sleep = !step.is_voter || !stands;
             law!(deadline <= latest || may_sleep, law, "{} sleeps until {deadline}", step.after);
-            let is_new = step.after.role == RoleName::Leader && !step.leads_on();
+            // A new leader, or one that others could replace from now on.
+            let is_new = step.after.role == RoleName::Leader
+                && (!step.leads_on() || self.in_force.len() > 1);
             law!(
                 !fired || is_new || deadline > step.now,
                 law,
@@ -219,6 +221,8 @@ impl Laws {
         let patience = self.config(step).election_timeout;
         let heard = |id: NodeId| {
             let contact = life.contacts.get(&id).copied().unwrap_or(life.leads_since);
+            // With other numbers it begins to wait anew.
+            let contact = contact.max(life.configured);
             id == step.after.id || step.now.since(contact) <= patience * 2
         };
         law!(

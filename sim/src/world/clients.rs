@@ -203,6 +203,15 @@ impl<W: Workload> World<W> {
         }
     }
 
+    /// Writes that a snapshot includes are done; what they answered is not known here.
+    pub(super) fn answer_included(&mut self, at: usize, included: Index) {
+        let Some(running) = self.servers[at].running() else { return };
+        let done = running.writes.partition_point(|(index, _)| *index <= included);
+        for (index, operation) in running.writes.drain(..done).collect::<Vec<_>>() {
+            self.answer(operation, Reply::Written(index, None));
+        }
+    }
+
     pub(super) fn answer_applied(
         &mut self,
         at: usize,

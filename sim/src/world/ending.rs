@@ -54,6 +54,7 @@ impl<W: Workload> World<W> {
         let mut dice = Dice::new(self.plan.seed ^ 0x0aff_11c7);
         let memberships = self.possible_memberships();
         let mut struck: BTreeSet<NodeId> = BTreeSet::new();
+        let (mut hangs, mut is_cut_somewhere) = (false, false);
         let mut left: Vec<usize> = (0..self.servers.len()).collect();
         let mut leader = self.leader().filter(|_| dice.below(2) == 0);
         for place in 0..self.servers.len() {
@@ -69,14 +70,23 @@ impl<W: Workload> World<W> {
             let target = Target::Node(at);
             let patience = self.plan.config.election_timeout;
             let fault = match dice.below(10) {
-                6 | 7 => Fault::DiskStall(target),
+                // A leader that hears a majority, of which one has a disk that hangs, and does not
+                // hear another one, commits nothing, and is followed: these two are not combined.
+                6 | 7 if !is_cut_somewhere => {
+                    hangs = true;
+                    Fault::DiskStall(target)
+                }
+                8 | 9 if !hangs => {
+                    is_cut_somewhere = true;
+                    Fault::Partition(Cut::SomeOf(target, dice.number()))
+                }
                 0 => Fault::Crash(target, Crash::Power(dice.number())),
                 1 => Fault::Partition(Cut::Alone(target)),
                 2 => Fault::Partition(Cut::Deaf(target)),
                 3 => Fault::Partition(Cut::Mute(target)),
                 4 => Fault::Flapping(Cut::Alone(target), patience * dice.pick(&[1, 3, 10])),
                 5 => Fault::SlowLinks(target, patience / dice.pick(&[4, 2, 1])),
-                _ => Fault::Partition(Cut::SomeOf(target, dice.number())),
+                _ => Fault::Partition(Cut::Alone(target)),
             };
             self.begin(PERMANENT + place, fault, FOR_EVER)?;
         }

@@ -28,7 +28,9 @@ impl<W: Workload> World<W> {
         // What is due by now is done first.
         self.step(at, &[])?;
         let Some(status) = self.servers[at].status() else { return Ok(()) };
-        let forgery = self.odd_dice.below(8);
+        // Answers from a new disk may be taken for those of the lost one, which are no news.
+        let is_new = self.laws.was_wiped().contains(&genuine.from);
+        let forgery = if is_new { 0 } else { self.odd_dice.below(8) };
         let forged = forge(forgery, genuine, &status, &self.shadows[at].live);
         match forged {
             Some(message) => self.brings_forged(at, message),
@@ -107,7 +109,7 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
             let prev_log = LogPosition { term: other, index: committed };
             (committed > Index::ZERO).then(|| request(term.next().max(other), prev_log, Vec::new()))
         }
-        6 => in_own_term(genuine, status, &request),
+        6 => in_own_term(genuine, status, log, &request),
         _ => {
             let is_whole = log.purged() == Index::ZERO;
             let known = is_whole && (log.membership().is_some() || !log.entries().is_empty());
@@ -123,6 +125,7 @@ fn forge(forgery: u64, genuine: &Message, status: &Status, log: &Image) -> Optio
 fn in_own_term(
     genuine: &Message,
     status: &Status,
+    log: &Image,
     request: &impl Fn(Term, LogPosition, Vec<Entry>) -> Message,
 ) -> Option<Message> {
     let (term, last) = (status.current_term, status.last_log.index);
@@ -135,8 +138,12 @@ fn in_own_term(
         let body = MessageBody::AppendEntriesResponse(body);
         (answer.term == term).then(|| Message { body, ..genuine.clone() })
     };
+    // Of one that was removed nothing is believed, and nothing reported.
+    let members = log.membership();
+    let is_member = members.is_some_and(|(_, members)| members.address(genuine.from).is_some());
     let odd = last.0 % 2 == 1;
     match status.role {
+        RoleName::Leader if !is_member => None,
         RoleName::Leader if odd => answers(None, last.next()),
         RoleName::Leader if last.0 % 4 == 0 => answers(Some(u64::MAX), Index::ZERO),
         _ if status.leader.is_some_and(|leader| leader != genuine.from) => {

@@ -198,6 +198,7 @@ impl<W: Workload> World<W> {
         self.refuse(passed, || Reply::Unknown);
         self.shadows[at].applied = index;
         self.shadows[at].applying = index;
+        self.answer_included(at, index);
         self.is_state_of(at, index, fingerprint)
     }
 
