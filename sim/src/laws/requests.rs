@@ -200,7 +200,8 @@ impl Laws {
                     let contact = life.contacts.get(id).copied();
                     let heard = contact.is_some_and(|at| step.now.since(at) <= lately);
                     // Answers from a new disk may be taken for those of the lost one.
-                    **id != step.after.id && (!heard || self.was_wiped().contains(id))
+                    let counts = heard && !life.doubted.contains(id);
+                    **id != step.after.id && (!counts || self.was_wiped().contains(id))
                 };
                 let silent = will_vote.iter().filter(is_silent).count();
                 self.config(step).check_quorum && silent * 2 >= will_vote.len()

@@ -46,6 +46,7 @@ impl Laws {
         life.leads_since = step.now;
         life.told_to_stand = false;
         life.contacts.clear();
+        life.doubted.clear();
         life.in_flight.clear();
         life.spoken.clear();
         life.matched.clear();
