@@ -154,6 +154,14 @@ impl Laws {
             Err(ChangeError::TakenBack) => led && now.is_some_and(|m| m.goal().is_none()),
             Err(ChangeError::OutcomeUnknown) => left,
         };
+        if let (Ok(_), Some(expected)) = (result, expected) {
+            let recent = &self.lives[step.at].indexes;
+            law!(
+                recent.contains(&expected),
+                "a change is made to the configuration that it was meant for",
+                "{after} answers {result:?}, {expected} was expected, and in force were {recent:?}"
+            );
+        }
         law!(
             is_true,
             TRUE_LAW,
@@ -200,10 +208,11 @@ impl Laws {
                     let contact = life.contacts.get(id).copied();
                     let heard = contact.is_some_and(|at| step.now.since(at) <= lately);
                     // Answers from a new disk may be taken for those of the lost one.
-                    **id != step.after.id && (!heard || self.was_wiped().contains(id))
+                    let counts = heard && !life.untrusted_peers.contains(id);
+                    **id != step.after.id && (!counts || self.was_wiped().contains(id))
                 };
                 let silent = will_vote.iter().filter(is_silent).count();
-                self.config(step).check_quorum && silent * 2 >= will_vote.len()
+                silent * 2 >= will_vote.len()
             }
         }
     }
