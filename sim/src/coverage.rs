@@ -106,6 +106,7 @@ situations! {
     SnapshotKept: "a snapshot in progress survives a crash that came before its answer",
     SnapshotLost: "a snapshot in progress is lost in a crash",
     SnapshotFailed: "a write for a snapshot fails, and the server stops",
+    InstallFinished: "a restart finishes the installation of a snapshot",
     DamagedSnapshotRefused: "a snapshot that was damaged where it is received is not installed",
     Restored: "a server starts from its snapshot",
     DiskLost: "a server loses its disk",

@@ -55,6 +55,7 @@ pub(crate) fn draw(
             faults.extend(stalled_through_an_election(nodes, patience, chaos, dice));
             faults.extend(overwritten_while_saved(nodes, patience, chaos, dice));
             faults.extend(killed_and_then_without_power(nodes, patience, chaos, dice));
+            faults.extend(wiped_before_an_election(nodes, patience, chaos, dice));
         }
     }
     faults.sort_by_key(|planned| planned.at);
@@ -145,6 +146,29 @@ fn killed_and_then_without_power(
     [
         Planned { at, lasts: patience, fault: kill },
         Planned { at: power_fails, lasts: patience, fault: power },
+    ]
+}
+
+/// A server loses its disk and is back soon, just before the others need its vote.
+fn wiped_before_an_election(
+    nodes: usize,
+    patience: Duration,
+    chaos: Duration,
+    dice: &mut Dice,
+) -> [Planned; 2] {
+    let struck = Target::Node(dice.place(nodes));
+    let at = dice.duration(patience, chaos);
+    let lasts = dice.duration(Duration::ZERO, patience / 2);
+    let leader = Target::Leader(dice.place(nodes));
+    let fault = match dice.below(3) {
+        0 => Fault::Crash(leader, crash(dice)),
+        1 => Fault::Pause(leader),
+        _ => Fault::Partition(Cut::Alone(leader)),
+    };
+    let soon = dice.duration(Duration::ZERO, patience);
+    [
+        Planned { at, lasts, fault: Fault::Wipe(struck) },
+        Planned { at: at + soon, lasts: patience * 4, fault },
     ]
 }
 

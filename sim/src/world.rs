@@ -134,6 +134,8 @@ enum Happening<W: Workload> {
     Reaches(usize, OperationId),
     Answer(OperationId, Reply<W>),
     GivesUp(OperationId),
+    /// Someone reads at a server that may be a leader of the past.
+    Glance,
     /// The operator goes on.
     Operator,
     FaultBegins(usize),
@@ -202,6 +204,9 @@ impl<W: Workload> World<W> {
         }
         if !world.plan.acts.is_empty() {
             world.queue.put(Time(0) + world.plan.config.election_timeout * 3, Happening::Operator);
+        }
+        if world.plan.config.lease.is_some() {
+            world.queue.put(Time(0) + world.plan.config.election_timeout, Happening::Glance);
         }
         for client in 0..world.clients.len() {
             let start = world.dice.duration(Duration::ZERO, world.plan.config.election_timeout);
@@ -337,6 +342,7 @@ impl<W: Workload> World<W> {
             Happening::Reaches(at, operation) => self.reaches(at, operation),
             Happening::Answer(operation, reply) => self.answered(operation, reply),
             Happening::GivesUp(operation) => self.answered(operation, Reply::Unknown),
+            Happening::Glance => self.glances(),
             Happening::Operator => self.operator_goes_on(),
             Happening::FaultBegins(place) => self.fault_begins(place)?,
             Happening::FaultEnds(place) => self.fault_ends(place),

@@ -30,6 +30,8 @@ impl Laws {
                     "who hands over takes no proposals (diss. §3.10)",
                     "{before} takes one"
                 );
+                let law = "a leader without room takes no proposals";
+                law!(!before.disk_is_full, law, "{before} takes one");
             }
             Err(ProposeError::NotLeader { leader }) => {
                 law!(!leads, law, "{before} refuses a proposal");

@@ -7,7 +7,7 @@ use actix_raft_core::message::{
     VoteRequest,
 };
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{Index, NodeId};
+use actix_raft_core::types::{Index, NodeId, Term};
 
 use super::{Broken, Laws, Shadow, Step, law};
 use crate::coverage::{Coverage, Situation};
@@ -32,6 +32,9 @@ impl Laws {
                 // An older answer may come later: once told so, it is believed for a while.
                 if response.disk_is_full {
                     life.is_full.insert(message.from);
+                }
+                if !response.trusted {
+                    life.untrusted_peers.insert(message.from);
                 }
                 let known = life.disks.insert(message.from, response.disk);
                 if known.is_some_and(|known| known != response.disk) {
@@ -73,9 +76,15 @@ impl Laws {
             MessageBody::InstallSnapshotResponse(response) => {
                 if response.term == step.before.current_term {
                     life.contacts.insert(message.from, step.now);
-                    if response.outcome == InstallOutcome::Installed {
-                        let known = life.matched.entry(message.from).or_default();
-                        *known = (*known).max(response.last_included.index);
+                    match response.outcome {
+                        InstallOutcome::Installed => {
+                            let known = life.matched.entry(message.from).or_default();
+                            *known = (*known).max(response.last_included.index);
+                        }
+                        InstallOutcome::Received { offset } => {
+                            let known = (response.last_included, offset);
+                            life.received.insert(message.from, known);
+                        }
                     }
                     life.pieces.remove(&message.from);
                 }
@@ -139,9 +148,8 @@ impl Laws {
                 );
                 Ok(())
             }
-            MessageBody::InstallSnapshotResponse(_)
-            | MessageBody::TimeoutNowRequest(_)
-            | MessageBody::ReadIndexRequest(_) => {
+            MessageBody::TimeoutNowRequest(_) => self.told_to_stand(step, message.from, term),
+            MessageBody::InstallSnapshotResponse(_) | MessageBody::ReadIndexRequest(_) => {
                 law!(
                     after.current_term >= term,
                     "a later term is taken over (§5.1)",
@@ -260,6 +268,25 @@ impl Laws {
             "a leader's request is answered (Figure 2)",
             "{} has nothing to store, and does not answer {to}",
             step.after
+        );
+        Ok(())
+    }
+
+    /// "This causes the target server to start a new election immediately" (diss. §3.10).
+    fn told_to_stand(&self, step: &Step<'_>, from: NodeId, term: Term) -> Result<(), Broken> {
+        let Step { before, after, .. } = step;
+        let can = before.role == RoleName::Follower
+            && before.leader == Some(from)
+            && before.current_term == term
+            && before.trusted
+            && self.lives[step.at].installing.is_none()
+            && !self.disk_hangs(step);
+        let stands = matches!(after.role, RoleName::Candidate | RoleName::Leader)
+            && after.current_term == term.next();
+        law!(
+            !can || stands,
+            "who is handed leadership stands at once (diss. §3.10)",
+            "{before} became {after} when {from} told it to stand"
         );
         Ok(())
     }

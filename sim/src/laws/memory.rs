@@ -25,6 +25,8 @@ pub(super) struct Life {
     pub(super) since: Option<Time>,
     /// Whether it told another server to stand, since it leads.
     pub(super) told_to_stand: bool,
+    /// The indexes of all configurations that were in force since it started.
+    pub(super) indexes: BTreeSet<Index>,
     /// When it last obeyed any leader, by its own clock.
     pub(super) obeyed: Option<Time>,
     /// How far requests of a term have told it the leader's log.
@@ -38,6 +40,8 @@ pub(super) struct Life {
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,
+    /// As a leader: who has ever said that it is not trusted.
+    pub(super) untrusted_peers: BTreeSet<NodeId>,
     /// As a leader: who has said last that its disk is full.
     pub(super) is_full: BTreeSet<NodeId>,
     /// As a leader: on which disk each other server was heard last.
@@ -51,6 +55,10 @@ pub(super) struct Life {
     pub(super) in_flight: BTreeMap<NodeId, InFlight>,
     /// As a leader: how many bytes of pieces of snapshots were sent to each since it answered.
     pub(super) pieces: BTreeMap<NodeId, InFlight>,
+    /// As a leader: how much of which snapshot each other server has said to have.
+    pub(super) received: BTreeMap<NodeId, (LogPosition, u64)>,
+    /// As a leader: since when how many bytes of snapshots went to each.
+    pub(super) sent_bytes: BTreeMap<NodeId, (Time, u64)>,
     /// Saves that are not known to be on disk, and when they were asked for.
     pub(super) saves: VecDeque<(SaveId, Time)>,
     /// When it was given other settings last.

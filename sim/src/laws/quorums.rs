@@ -47,7 +47,8 @@ impl Laws {
     /// Takes note of the configuration in force at a server, as a step begins or in the course of
     /// it.
     pub(super) fn in_force(&mut self, step: &Step<'_>, shadow: &Shadow) {
-        let Some((_, membership)) = shadow.live.membership() else { return };
+        let Some((index, membership)) = shadow.live.membership() else { return };
+        self.lives[step.at].indexes.insert(*index);
         let is_last = |known: Option<&Arc<Membership>>| known == Some(membership);
         if !is_last(self.in_force.last()) {
             self.in_force.push(Arc::clone(membership));

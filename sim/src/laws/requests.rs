@@ -154,6 +154,14 @@ impl Laws {
             Err(ChangeError::TakenBack) => led && now.is_some_and(|m| m.goal().is_none()),
             Err(ChangeError::OutcomeUnknown) => left,
         };
+        if let (Ok(_), Some(expected)) = (result, expected) {
+            let recent = &self.lives[step.at].indexes;
+            law!(
+                recent.contains(&expected),
+                "a change is made to the configuration that it was meant for",
+                "{after} answers {result:?}, {expected} was expected, and in force were {recent:?}"
+            );
+        }
         law!(
             is_true,
             TRUE_LAW,
@@ -202,7 +210,7 @@ impl Laws {
                     let heard = contact.is_some_and(|at| step.now.since(at) <= lately)
                         || !self.config(step).check_quorum;
                     // Answers from a new disk may be taken for those of the lost one.
-                    let counts = heard && !life.doubted.contains(id);
+                    let counts = heard && !life.untrusted_peers.contains(id);
                     **id != step.after.id && (!counts || self.was_wiped().contains(id))
                 };
                 let silent = will_vote.iter().filter(is_silent).count();

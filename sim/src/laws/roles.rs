@@ -51,6 +51,9 @@ impl Laws {
         life.spoken.clear();
         life.matched.clear();
         life.asked.clear();
+        life.received.clear();
+        life.sent_bytes.clear();
+        life.pieces.clear();
         let other = *self.leaders.entry(term).or_insert(after.id);
         law!(
             other == after.id,

@@ -3,6 +3,7 @@
 
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::Entry;
+use actix_raft_core::event::Event;
 use actix_raft_core::message::{InstallOutcome, InstallSnapshotRequest, InstallSnapshotResponse};
 use actix_raft_core::snapshot::Snapshot;
 use actix_raft_core::status::RoleName;
@@ -80,6 +81,19 @@ impl Laws {
                 shadow.id
             );
             coverage.note(Situation::LogPurged);
+            let kept = self.config(step).entries_kept;
+            let asked = step
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::PurgeLog { .. } | Event::Configure(_)));
+            law!(
+                asked
+                    || step.installs()
+                    || latest.is_some_and(|latest| at.index.0 + kept <= latest.0),
+                "as many entries stay behind a snapshot as are to be kept (§7)",
+                "{} begins its log after {at}, with a snapshot up to {latest:?}",
+                shadow.id
+            );
             let kept = shadow.live.term_at(at.index) == Some(at.term);
             law!(
                 kept || step.installs(),
@@ -200,6 +214,25 @@ impl Laws {
         if chunk.data.is_empty() {
             coverage.note(Situation::SnapshotOffered);
             return Ok(());
+        }
+        let life = &mut self.lives[step.at];
+        let has = life.received.get(&to).filter(|(of, _)| *of == at).map_or(0, |(_, bytes)| *bytes);
+        law!(
+            chunk.offset >= has || step.events.len() > 1,
+            "a transfer goes on where it stopped (§7)",
+            "{id} sends {to} what follows {}, and heard that it has {has}",
+            chunk.offset
+        );
+        let (since, bytes) = life.sent_bytes.entry(to).or_insert((step.now, 0));
+        *bytes += chunk.data.len() as u64;
+        if let Some(rate) = self.configs[step.at].snapshot_bytes_per_second {
+            let pieces = 2 * self.limits[step.at].piece_bytes as u64;
+            let most = step.now.since(*since).as_secs_f64() * rate as f64 + pieces as f64;
+            law!(
+                *bytes as f64 <= most,
+                "a snapshot is sent no faster than it may be",
+                "{id} has sent {bytes} bytes to {to} since {since}"
+            );
         }
         let sent = self.lives[step.at].pieces.entry(to).or_default();
         sent.requests += 1;

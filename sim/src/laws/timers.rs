@@ -1,16 +1,18 @@
 //! Laws of deadlines: a server is never asleep for good, elections are spread, and a leader that
 //! hears no majority does not go on for long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_raft_core::config::{Config, MAX_PRIORITY};
 use actix_raft_core::event::Event;
+use actix_raft_core::membership::Membership;
 use actix_raft_core::message::{Message, MessageBody, VoteKind};
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{NodeId, Term, Time};
+use actix_raft_core::types::{Index, NodeId, Term, Time};
 
 use super::ballots::fired;
-use super::{Broken, Laws, Step, law};
+use super::{Broken, Laws, Step, law, quorums};
 
 /// So many deadlines must be drawn before anything is said of how they are spread.
 const ENOUGH_DRAWS: u64 = 200;
@@ -68,7 +70,50 @@ impl Laws {
         self.speaks_to_all(step, fired)?;
         self.transfers_end(step, fired)?;
         self.lives[step.at].last_step = step.now;
-        self.hears_majority(step, fired)
+        self.hears_majority(step, fired)?;
+        self.gives_way(step, fired)
+    }
+
+    /// A leader leaves office when its disk hangs, and when it has no vote any more: others can lead
+    /// (§6).
+    fn gives_way(&self, step: &Step<'_>, fired: bool) -> Result<(), Broken> {
+        if !step.leads_on() {
+            return Ok(());
+        }
+        let others = |membership: &Membership| {
+            quorums::voters(membership).iter().any(|id| *id != step.after.id)
+        };
+        let replaceable = self.in_force.iter().all(|membership| others(membership));
+        law!(
+            !fired || !replaceable || !self.disk_hangs(step),
+            "a leader whose disk hangs gives way",
+            "{} leads on, and its disk is at {:?}",
+            step.after,
+            self.lives[step.at].saves.front()
+        );
+        let out = |(since, membership): &(Index, Arc<Membership>)| {
+            membership.goal().is_none()
+                && *since <= step.before.commit_index
+                && !quorums::voters(membership).contains(&step.after.id)
+        };
+        let knows = self.committed_in(step.before.commit_index) == Some(step.after.current_term);
+        law!(
+            !knows || !self.known_membership(step.before.commit_index).is_some_and(out),
+            "a leader without a vote leaves office when that is committed (§6)",
+            "{} leads on",
+            step.after
+        );
+        Ok(())
+    }
+
+    fn committed_in(&self, index: Index) -> Option<Term> {
+        self.committed.get(index.prev().0 as usize).map(|entry| entry.term)
+    }
+
+    /// The configuration in force, if all that was in force in this step is committed and the same.
+    fn known_membership(&self, commit_index: Index) -> Option<&(Index, Arc<Membership>)> {
+        let known = self.membership_at(commit_index)?;
+        self.in_force.iter().all(|membership| *membership == known.1).then_some(known)
     }
 
     /// A server that starts waits for a leader, as long as chance wants.

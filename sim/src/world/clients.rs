@@ -86,6 +86,36 @@ impl<W: Workload> World<W> {
         id
     }
 
+    /// Where reads rely on clocks, leaders that can't reach the others are asked again and again:
+    /// their clients' writes hang, and a stale answer would be seen by nobody.
+    pub(super) fn glances(&mut self) {
+        if !self.busy {
+            return;
+        }
+        self.after(self.plan.config.election_timeout / 8, Happening::Glance);
+        for at in 0..self.servers.len() {
+            let Some(status) = self.servers[at].status() else { continue };
+            let latest = self.laws.latest_leader();
+            let is_past = latest.is_some_and(|(term, _)| term > status.current_term);
+            let is_cut = (0..self.servers.len())
+                .any(|other| self.network.is_cut(at, other) || self.network.is_cut(other, at));
+            if status.role == RoleName::Leader && (is_past || is_cut) {
+                self.glance_at(at);
+            }
+        }
+    }
+
+    /// Reads at a server, as none of the clients.
+    pub(super) fn glance_at(&mut self, at: usize) {
+        let reader = self.clients.len() + 1;
+        for _ in 0..8 {
+            if let request @ Request::Read(_) = self.workload.next(0, &mut self.client_dice) {
+                self.call(reader, request, Some(at));
+                return;
+            }
+        }
+    }
+
     fn client_delay(&mut self) -> Duration {
         if self.shown.is_some() {
             return Duration::ZERO;

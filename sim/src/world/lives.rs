@@ -256,6 +256,9 @@ impl<W: Workload> World<W> {
             in_doubt.iter().for_each(|save| with.write(save));
             without.begin_after_installed(latest.as_ref());
             with.begin_after_installed(latest.as_ref());
+            if without.purged() > durable.purged() {
+                self.coverage.note(Situation::InstallFinished);
+            }
             law!(
                 image == without || image == with,
                 RECOVERY_LAW,

@@ -12,6 +12,7 @@ use super::clients::Reply;
 use super::{Happening, World};
 use crate::coverage::Situation;
 use crate::disk::Trap;
+use crate::fault::Crash;
 use crate::laws::{Broken, law};
 use crate::workload::Workload;
 
@@ -127,9 +128,18 @@ impl<W: Workload> World<W> {
         running.works = false;
         let Some(job) = running.jobs.pop_front() else { return Ok(()) };
         let makes = job.makes().cloned();
+        let installs = matches!(job, Job::Install(_));
         let made = work(&running.wal.snapshots(), job);
         self.servers[at].disk.repair();
         match made {
+            Ok(_) if installs && self.dies_now() => {
+                // Before anybody hears of it: the log does not know it yet.
+                let power = self.odd_dice.number();
+                self.servers[at].snapshot_in_doubt = makes;
+                self.crash(at, Crash::Power(power))?;
+                let wait = self.plan.config.election_timeout;
+                self.after(wait, Happening::Restart(at));
+            }
             Ok(made) => self.made(at, made)?,
             Err(SnapshotError::Damaged { .. }) if self.servers[at].disk.flipped => {
                 self.coverage.note(Situation::BitFlipFound);
@@ -146,6 +156,11 @@ impl<W: Workload> World<W> {
         }
         self.start_job(at);
         Ok(())
+    }
+
+    fn dies_now(&mut self) -> bool {
+        let chaos = self.shown.is_none() && self.cleared.is_none();
+        chaos && self.odd_dice.below(6) == 0
     }
 
     fn made(&mut self, at: usize, made: Made) -> Result<(), Broken> {

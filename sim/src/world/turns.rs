@@ -33,6 +33,10 @@ impl<W: Workload> World<W> {
     pub(super) fn resume(&mut self, at: usize) {
         if self.servers[at].paused_until <= self.now {
             self.tell(|| format!("server {} goes on", at + 1));
+            let relies_on_clocks = self.plan.config.lease.is_some() && self.busy;
+            if relies_on_clocks && self.shown.is_none() && self.servers[at].leads() {
+                self.glance_at(at);
+            }
             self.arm_timer(at);
             self.will_turn(at);
         }
