@@ -55,9 +55,6 @@ impl Laws {
                         *known = (*known).max(match_index);
                     }
                     life.contacts.insert(message.from, step.now);
-                    if !response.trusted {
-                        life.doubted.insert(message.from);
-                    }
                     life.in_flight.remove(&message.from);
                 }
             }

@@ -35,8 +35,6 @@ pub(super) struct Life {
     /// Since when it leads, and when it heard each other server since.
     pub(super) leads_since: Time,
     pub(super) contacts: BTreeMap<NodeId, Time>,
-    /// Of those, who said in this term that its disk is new.
-    pub(super) doubted: BTreeSet<NodeId>,
     /// As a leader: when it last spoke to each other server, and how far that said to agree.
     pub(super) spoken: BTreeMap<NodeId, Time>,
     pub(super) matched: BTreeMap<NodeId, Index>,

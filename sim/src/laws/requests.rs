@@ -26,6 +26,18 @@ pub(super) enum Request {
     Purge { until: Option<Index> },
 }
 
+/// The configurations that this step has appended.
+fn appended<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Membership> {
+    let saved = step.effects.iter().filter_map(|effect| match effect {
+        Effect::Save { save, .. } => Some(save.entries.iter().flat_map(|run| run.iter())),
+        _ => None,
+    });
+    saved.flatten().filter_map(|entry| match &entry.payload {
+        EntryPayload::ConfigChange(membership) => Some(&**membership),
+        EntryPayload::Blank | EntryPayload::Normal(_) => None,
+    })
+}
+
 /// Whether the members are such that this change is done.
 pub(crate) fn is_done(change: &MemberChange, membership: &Membership) -> bool {
     let has_vote = |id: &NodeId| voters(membership).contains(id);
@@ -123,7 +135,9 @@ impl Laws {
                 (before.role != RoleName::Leader || left) && *leader != Some(after.id)
             }
             Err(ChangeError::Noop) => {
-                led && now.is_some_and(|m| changes.iter().all(|change| is_done(change, m)))
+                let is_done = |m: &Membership| changes.iter().all(|change| is_done(change, m));
+                // Another change may have begun in the same step.
+                led && (now.is_some_and(is_done) || appended(step).any(is_done))
             }
             Err(ChangeError::InoperableConfig(why)) => {
                 led && self.is_inoperable(step, *why, &changes, now)

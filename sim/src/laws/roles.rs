@@ -46,7 +46,6 @@ impl Laws {
         life.leads_since = step.now;
         life.told_to_stand = false;
         life.contacts.clear();
-        life.doubted.clear();
         life.in_flight.clear();
         life.spoken.clear();
         life.matched.clear();
