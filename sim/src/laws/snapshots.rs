@@ -101,7 +101,10 @@ impl Laws {
                 "{} drops its log up to {at}, which is not in it",
                 shadow.id
             );
-            if !kept && shadow.live.last().index > at.index {
+            let differs = |entry: &Entry| {
+                self.committed.get(entry.index.prev().0 as usize).is_none_or(|own| own != entry)
+            };
+            if !kept && shadow.live.entries().iter().any(differs) {
                 coverage.note(Situation::ConflictingLogDropped);
             }
         }
