@@ -121,15 +121,20 @@ fn a_broken_storage_is_told_which_contract_it_breaks() {
 #[test]
 fn a_storage_that_is_broken_only_when_the_power_fails_is_told_so_too() {
     let broken = [
-        (Flaw::FailsToOpen, Contract::OpensAfterPowerFailure),
-        (Flaw::AcknowledgesBeforeSync, Contract::PowerFailure),
-        (Flaw::SplitsSaves, Contract::AtomicSaves),
-        (Flaw::SnapshotNotNamed, Contract::SnapshotPowerFailure),
-        (Flaw::GoesOnAfterAnError, Contract::FailStop),
+        (Flaw::FailsToOpen, &[Contract::OpensAfterPowerFailure][..]),
+        (Flaw::AcknowledgesBeforeSync, &[Contract::PowerFailure]),
+        (Flaw::SplitsSaves, &[Contract::AtomicSaves]),
+        // A snapshot that is gone is missed, or the log that begins behind it can't be opened: which
+        // is met first depends on how far the log's thread had come.
+        (
+            Flaw::SnapshotNotNamed,
+            &[Contract::SnapshotPowerFailure, Contract::OpensAfterPowerFailure],
+        ),
+        (Flaw::GoesOnAfterAnError, &[Contract::FailStop]),
     ];
-    for (flaw, contract) in broken {
+    for (flaw, contracts) in broken {
         let failure = run(WithFlaw::new(Some(flaw))).expect_err(&format!("{flaw:?}"));
-        assert_eq!(failure.contract, contract, "{flaw:?}: {failure}");
+        assert!(contracts.contains(&failure.contract), "{flaw:?}: {failure}");
     }
 }
 
