@@ -71,6 +71,9 @@ pub enum Command {
         /// Whether state machines survive crashes, with all that they have applied.
         #[arg(key, optional)]
         durable_machines: bool,
+        /// Whether a disk is told from one that was lost.
+        #[arg(key, optional)]
+        disks: bool,
     },
     /// Tells a server of the cluster.
     Initialize(usize),

@@ -74,6 +74,7 @@ impl Script {
             leader,
             segment_bytes,
             durable_machines,
+            disks,
             ..
         } = command
         else {
@@ -93,6 +94,7 @@ impl Script {
         };
         let mut plan = plan(*nodes, *nodes - voters, config(command));
         plan.durable_machines = *durable_machines;
+        plan.disks_are_told_apart = *disks;
         plan.segment_bytes = segment_bytes.unwrap_or(plan.segment_bytes);
         let mut world = World::new(plan, Notebook);
         world.take_by_hand();
@@ -176,6 +178,7 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
         all_told: true,
         config,
         segment_bytes: 16 << 10,
+        disks_are_told_apart: false,
         durable_machines: false,
         weather,
         clocks: vec![TRUE_RATE; nodes],
