@@ -64,6 +64,8 @@ impl Laws {
                 life.asked.remove(id);
                 life.spoken.insert(*id, step.now);
             }
+            // New voters count as heard when they come.
+            life.configured = step.now;
             life.recent.push_back((self.steps, Arc::clone(membership)));
             if life.recent.len() > REMEMBERED {
                 life.recent.pop_front();

@@ -26,6 +26,18 @@ pub(super) enum Request {
     Purge { until: Option<Index> },
 }
 
+/// The configurations that this step has appended.
+fn appended<'a>(step: &Step<'a>) -> impl Iterator<Item = &'a Membership> {
+    let saved = step.effects.iter().filter_map(|effect| match effect {
+        Effect::Save { save, .. } => Some(save.entries.iter().flat_map(|run| run.iter())),
+        _ => None,
+    });
+    saved.flatten().filter_map(|entry| match &entry.payload {
+        EntryPayload::ConfigChange(membership) => Some(&**membership),
+        EntryPayload::Blank | EntryPayload::Normal(_) => None,
+    })
+}
+
 /// Whether the members are such that this change is done.
 pub(crate) fn is_done(change: &MemberChange, membership: &Membership) -> bool {
     let has_vote = |id: &NodeId| voters(membership).contains(id);
@@ -124,7 +136,8 @@ impl Laws {
             }
             Err(ChangeError::Noop) => {
                 let done = |m: &Membership| changes.iter().all(|change| is_done(change, m));
-                led && self.in_force.iter().any(|m| done(m))
+                // Another change may have begun in the same step.
+                led && (self.in_force.iter().any(|m| done(m)) || appended(step).any(done))
             }
             Err(ChangeError::InoperableConfig(why)) => {
                 led && self.in_force.iter().any(|m| self.is_inoperable(step, *why, &changes, m))
@@ -206,7 +219,9 @@ impl Laws {
                 let lately = self.config(step).election_timeout / 2;
                 let is_silent = |id: &&NodeId| {
                     let contact = life.contacts.get(id).copied();
-                    let heard = contact.is_some_and(|at| step.now.since(at) <= lately);
+                    // Without check-quorum nobody needs to be heard.
+                    let heard = contact.is_some_and(|at| step.now.since(at) <= lately)
+                        || !self.config(step).check_quorum;
                     // Answers from a new disk may be taken for those of the lost one.
                     let counts = heard && !life.untrusted_peers.contains(id);
                     **id != step.after.id && (!counts || self.was_wiped().contains(id))

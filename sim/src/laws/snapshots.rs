@@ -231,8 +231,9 @@ impl Laws {
         if let Some(rate) = self.configs[step.at].snapshot_bytes_per_second {
             let pieces = 2 * self.limits[step.at].piece_bytes as u64;
             let most = step.now.since(*since).as_secs_f64() * rate as f64 + pieces as f64;
+            let in_time = *bytes as f64 <= most;
             law!(
-                *bytes as f64 <= most,
+                in_time,
                 "a snapshot is sent no faster than it may be",
                 "{id} has sent {bytes} bytes to {to} since {since}"
             );
