@@ -109,6 +109,7 @@ situations! {
     InstallFinished: "a restart finishes the installation of a snapshot",
     DamagedSnapshotRefused: "a snapshot that was damaged where it is received is not installed",
     Restored: "a server starts from its snapshot",
+    TakenBack: "a follower that loses its disk in good times is taken back",
     DiskLost: "a server loses its disk",
     ConfigurationTruncated: "a configuration that was in force is truncated",
 }

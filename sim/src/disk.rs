@@ -52,13 +52,13 @@ pub(crate) enum Trap {
 }
 
 impl SimDisk {
-    pub(crate) fn new(id: NodeId, segment_bytes: u64) -> SimDisk {
+    pub(crate) fn new(id: NodeId, segment_bytes: u64, told_apart: bool) -> SimDisk {
         let identity = Identity { cluster_id: "simulation".to_string(), node_id: id };
         SimDisk {
             disk: CrashDisk::new(),
             options: LogOptions {
                 segment_bytes,
-                new_disk: Some(name_of(id, 0)),
+                new_disk: Some(if told_apart { name_of(id, 0) } else { DiskId::UNKNOWN }),
                 ..LogOptions::new(identity)
             },
             wiped: 0,

@@ -266,6 +266,7 @@ impl Laws {
             if let Effect::Save { save, .. } = effect {
                 let live = &mut shadows[step.at].live;
                 live.hard_state = save.hard_state.unwrap_or(live.hard_state);
+                self.votes_for_itself(step, &shadows[step.at]);
                 if let Some(base) = &save.base {
                     let shadow = &mut shadows[step.at];
                     self.begins_after(step, base, shadow, coverage)?;

@@ -41,6 +41,8 @@ pub struct Plan {
     pub config: Config,
     /// The length of a segment of the log, in bytes.
     pub segment_bytes: u64,
+    /// Whether a disk is told from one that was lost.
+    pub disks_are_told_apart: bool,
     /// Whether state machines survive crashes, with all that they have applied.
     pub durable_machines: bool,
     /// What happens all the time.
@@ -245,6 +247,7 @@ impl Plan {
             all_told: all_told || faults.iter().any(|planned| planned.may_lose_a_server()),
             config,
             segment_bytes: dice.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
+            disks_are_told_apart: dice.below(12) > 0,
             durable_machines: dice.below(3) == 0,
             weather,
             clocks,

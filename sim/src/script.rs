@@ -23,6 +23,7 @@
 
 mod command;
 mod notebook;
+mod orders;
 mod setup;
 pub(crate) mod words;
 
@@ -209,6 +210,12 @@ impl Script {
                 let label = Label(label.clone().unwrap_or_else(|| "read".to_string()));
                 self.world()?.ask(at, [Request::Read(label)]).map_err(broken)
             }
+            Command::Change { .. }
+            | Command::Transfer { .. }
+            | Command::Elect(_)
+            | Command::Snapshot(_)
+            | Command::Purge { .. }
+            | Command::Wipe(_) => self.order(command),
             Command::Messages | Command::Status(_) | Command::Log(_) | Command::Terms(_) => {
                 self.look(command)
             }
@@ -344,6 +351,8 @@ impl Script {
             (DiskFault::Fail, None) => world.fail_disk(at, operation.unwrap_or(0)),
             (DiskFault::Full, _) => world.fill_disk(at, true),
             (DiskFault::Room, _) => world.fill_disk(at, false),
+            (DiskFault::Low, _) => world.tell_of_space(at, true).map_err(broken)?,
+            (DiskFault::Ample, _) => world.tell_of_space(at, false).map_err(broken)?,
             (DiskFault::Flip, _) => world.flip_by_hand(at, operation.unwrap_or(0)),
         }
         Ok(())

@@ -98,10 +98,10 @@ pub(crate) struct Running<W: Workload> {
 }
 
 impl<W: Workload> Server<W> {
-    pub(crate) fn new(id: NodeId, segment_bytes: u64, clock: Clock, config: Config) -> Server<W> {
+    pub(crate) fn new(id: NodeId, disk: SimDisk, clock: Clock, config: Config) -> Server<W> {
         Server {
             id,
-            disk: SimDisk::new(id, segment_bytes),
+            disk,
             clock,
             life: 0,
             state: State::Down,

@@ -53,6 +53,7 @@ use actix_raft_core::types::{Index, NodeId, Time};
 use crate::clock::Clock;
 use crate::coverage::{Coverage, Situation};
 use crate::dice::Dice;
+use crate::disk::SimDisk;
 use crate::history::{self, Operation};
 use crate::image::Image;
 use crate::laws::{Broken, Laws, Shadow, Step};
@@ -169,7 +170,8 @@ impl<W: Workload> World<W> {
         let clock = |place: usize| Clock::new(plan.clocks[place], Time(0));
         let server = |id: NodeId| {
             let clock = clock(id.0 as usize - 1);
-            Server::new(id, plan.segment_bytes, clock, plan.config.clone())
+            let disk = SimDisk::new(id, plan.segment_bytes, plan.disks_are_told_apart);
+            Server::new(id, disk, clock, plan.config.clone())
         };
         let mut world = World {
             laws: Laws::new(&plan.config, &membership, plan.nodes),

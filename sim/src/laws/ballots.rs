@@ -9,10 +9,10 @@ use actix_raft_core::message::{
     Message, MessageBody, VoteKind, VoteRefusal, VoteRequest, VoteResponse,
 };
 use actix_raft_core::status::{RoleName, Status};
-use actix_raft_core::types::{NodeId, Time};
+use actix_raft_core::types::{HardState, NodeId, Time};
 
 use super::memory::Life;
-use super::{Broken, Laws, Step, law, quorums};
+use super::{Broken, Laws, Shadow, Step, law, quorums};
 
 impl Life {
     /// Notes an answer to a ballot, of which the first counts. One to an earlier ballot is none.
@@ -36,6 +36,15 @@ impl Life {
 }
 
 impl Laws {
+    /// Notes a server's vote for itself. What it says of that waits for the disk, and by then a leader
+    /// may have taken its vote away.
+    pub(super) fn votes_for_itself(&mut self, step: &Step<'_>, shadow: &Shadow) {
+        let HardState { current_term, voted_for, .. } = shadow.live.hard_state;
+        if voted_for == Some(shadow.id) && quorums::may_stand(shadow, step.before.commit_index) {
+            self.lives[step.at].stood_in = Some(current_term);
+        }
+    }
+
     /// A server begins an election: not before its patience ends, and with pre-votes only if a
     /// majority would vote for it.
     pub(super) fn stands(&mut self, step: &Step<'_>) -> Result<(), Broken> {

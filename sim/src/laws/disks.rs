@@ -68,6 +68,10 @@ impl Laws {
             shadow.durable.last()
         );
         shadow.lost = None;
+        // Of a later term a candidate that it voted for can have been elected by nobody: it lacks what
+        // was proposed since.
+        let term = shadow.durable.hard_state.current_term;
+        self.votes.retain(|(id, of), _| *id != shadow.id || *of <= term);
         Ok(())
     }
 

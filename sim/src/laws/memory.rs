@@ -74,6 +74,8 @@ pub(super) struct Life {
     pub(super) installing: Option<Snapshot>,
     /// The numbers of all ballots that it held, that of its present one, and who said yes and no.
     pub(super) ballots: BTreeSet<u64>,
+    /// The last term in which it voted for itself as one who may stand.
+    pub(super) stood_in: Option<Term>,
     pub(super) ballot: Option<u64>,
     pub(super) granted: BTreeSet<NodeId>,
     pub(super) refused: BTreeSet<NodeId>,

@@ -135,12 +135,12 @@ impl Laws {
                 (before.role != RoleName::Leader || left) && *leader != Some(after.id)
             }
             Err(ChangeError::Noop) => {
-                let is_done = |m: &Membership| changes.iter().all(|change| is_done(change, m));
+                let done = |m: &Membership| changes.iter().all(|change| is_done(change, m));
                 // Another change may have begun in the same step.
-                led && (now.is_some_and(is_done) || appended(step).any(is_done))
+                led && (self.in_force.iter().any(|m| done(m)) || appended(step).any(done))
             }
             Err(ChangeError::InoperableConfig(why)) => {
-                led && self.is_inoperable(step, *why, &changes, now)
+                led && self.in_force.iter().any(|m| self.is_inoperable(step, *why, &changes, m))
             }
             Err(ChangeError::AnotherChange) => {
                 let other = |m: &Membership| m.goal().is_some() || m.voters_outgoing().is_some();
@@ -198,9 +198,8 @@ impl Laws {
         step: &Step<'_>,
         why: Inoperable,
         changes: &[MemberChange],
-        now: Option<&Membership>,
+        now: &Membership,
     ) -> bool {
-        let Some(now) = now else { return false };
         let mut will_vote = voters(now.goal().map_or(now, |goal| goal));
         for change in changes {
             match change {

@@ -39,7 +39,8 @@ impl Laws {
             MessageBody::VoteRequest(request) => match request.kind {
                 VoteKind::PreVote => Ok(()),
                 VoteKind::Vote | VoteKind::Transfer => {
-                    let may = quorums::may_stand(shadow, step.before.commit_index);
+                    let may = quorums::may_stand(shadow, step.before.commit_index)
+                        || self.lives[step.at].stood_in == Some(request.term);
                     law!(may, "only voters stand (§6)", "{from} stands");
                     let voted = (current_term, voted_for) == (request.term, Some(from));
                     let later = current_term > request.term;

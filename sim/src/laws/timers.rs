@@ -25,7 +25,9 @@ impl Laws {
         let (before, deadline) = step.deadlines;
         let fired = fired(step);
         let law = "whoever may stand has a timer that will fire, once (§5.2)";
-        let extra = later(self.config(step), step.before.disk_is_full || step.after.disk_is_full);
+        let low = step.events.iter().any(|event| matches!(event, Event::DiskSpace { low: true }));
+        let was_full = low || step.before.disk_is_full || step.after.disk_is_full;
+        let extra = later(self.config(step), was_full);
         let life = &mut self.lives[step.at];
         life.patience = life.patience.max(extra);
         let extra = life.patience;

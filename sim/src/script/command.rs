@@ -34,6 +34,9 @@ pub enum Command {
         /// How many of them, the last ones, have no vote.
         #[arg(key)]
         non_voters: Option<usize>,
+        /// How many, after those, are no members.
+        #[arg(key)]
+        spares: Option<usize>,
         /// Who is told of the cluster: all voters, or `nobody`, or these only, as in `told="1 2"`; the
         /// others learn of it from the log.
         #[arg(key)]
@@ -65,12 +68,27 @@ pub enum Command {
         /// How many bytes of entries are kept in memory.
         #[arg(key)]
         recent_entries_bytes: Option<usize>,
+        /// A snapshot is taken when so many entries were applied since the last one.
+        #[arg(key)]
+        snapshot_entries: Option<u64>,
+        /// How many entries that a snapshot includes stay in the log; none, unless given.
+        #[arg(key)]
+        entries_kept: Option<u64>,
+        /// The most bytes in a piece of a snapshot.
+        #[arg(key)]
+        snapshot_chunk_bytes: Option<usize>,
+        /// By how many percent clocks may differ, where reads rely on them.
+        #[arg(key)]
+        lease: Option<u32>,
         /// The length of a segment of the log, in bytes.
         #[arg(key)]
         segment_bytes: Option<u64>,
         /// Whether state machines survive crashes, with all that they have applied.
         #[arg(key, optional)]
         durable_machines: bool,
+        /// Whether a disk is told from one that was lost.
+        #[arg(key, optional)]
+        disks: bool,
     },
     /// Tells a server of the cluster.
     Initialize(usize),
@@ -187,6 +205,54 @@ pub enum Command {
         #[arg(key)]
         opening: Option<u64>,
     },
+    /// An operator changes the members, all at once: `change 1 add="4 5" remove=2`.
+    Change {
+        /// The server that is asked.
+        server: usize,
+        /// New voters.
+        #[arg(key)]
+        add: Option<String>,
+        /// New members without a vote.
+        #[arg(key)]
+        watch: Option<String>,
+        /// Members that get a vote.
+        #[arg(key)]
+        promote: Option<String>,
+        /// Voters that lose it.
+        #[arg(key)]
+        demote: Option<String>,
+        /// Members that are none any more.
+        #[arg(key)]
+        remove: Option<String>,
+        /// Members that move to another address.
+        #[arg(key)]
+        relocate: Option<String>,
+        /// The index of the configuration that they are meant for.
+        #[arg(key)]
+        expected: Option<u64>,
+    },
+    /// An operator has leadership handed over.
+    Transfer {
+        /// The server that is asked.
+        server: usize,
+        /// To whom.
+        #[arg(key)]
+        to: Option<u64>,
+    },
+    /// An operator has a server stand for election.
+    Elect(usize),
+    /// An operator has a server take a snapshot.
+    Snapshot(usize),
+    /// An operator has a server's log purged.
+    Purge {
+        /// The server.
+        server: usize,
+        /// The last entry to go.
+        #[arg(key)]
+        until: Option<u64>,
+    },
+    /// A server stops and loses its disk; `restart` starts it with an empty one.
+    Wipe(usize),
     /// A state machine applies nothing: `machine 1 hold`, `release`.
     Machine(usize, Brake),
     /// Clients write words, each of them one: `propose 1 a b c`.
@@ -373,6 +439,10 @@ pub enum DiskFault {
     Room,
     /// A bit flips in what was written before the next save but one.
     Flip,
+    /// It has little room left, and says so.
+    Low,
+    /// It has room again.
+    Ample,
 }
 
 spelled!(DiskFault:
@@ -382,7 +452,9 @@ spelled!(DiskFault:
     "fail" => DiskFault::Fail,
     "full" => DiskFault::Full,
     "room" => DiskFault::Room,
-    "flip" => DiskFault::Flip);
+    "flip" => DiskFault::Flip,
+    "low" => DiskFault::Low,
+    "ample" => DiskFault::Ample);
 
 /// What happens to a state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

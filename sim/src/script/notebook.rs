@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io::{self, Read};
 
-use actix_raft::application::{Application, DecodeError, StateMachine};
+use actix_raft::application::{Application, DecodeError, Snapshotting, StateMachine};
 use actix_raft::messages::Index;
 use bytes::Bytes;
 
@@ -66,6 +67,21 @@ impl StateMachine for Page {
         }
         self.words.push(word);
         self.words.len()
+    }
+
+    fn snapshot(&self) -> Option<Snapshotting> {
+        let words = self.words.join("\n");
+        Some(Box::new(move |to| to.write_all(words.as_bytes())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
+        let mut words = String::new();
+        from.read_to_string(&mut words)?;
+        *self = Page::default();
+        for word in words.split('\n').filter(|word| !word.is_empty()) {
+            self.apply(Index::ZERO, word.to_string());
+        }
+        Ok(())
     }
 }
 

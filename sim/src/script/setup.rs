@@ -4,9 +4,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_raft_core::config::Config;
+use actix_raft_core::config::{Config, Lease};
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::membership::Membership;
+use actix_raft_core::snapshot::SnapshotPolicy;
 use actix_raft_core::stored::{Base, Save};
 use actix_raft_core::types::{HardState, Index, NodeId, Term};
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl Stored {
     }
 }
 
-fn numbers(text: &str) -> Result<Vec<u64>, Box<dyn Error>> {
+pub(super) fn numbers(text: &str) -> Result<Vec<u64>, Box<dyn Error>> {
     text.split_whitespace().map(|word| word.parse().map_err(Into::into)).collect()
 }
 
@@ -70,16 +71,19 @@ impl Script {
         let Command::Cluster {
             nodes,
             non_voters,
+            spares,
             told,
             leader,
             segment_bytes,
             durable_machines,
+            disks,
             ..
         } = command
         else {
             return Ok(());
         };
-        let voters = nodes.saturating_sub(non_voters.unwrap_or(0));
+        let members = nodes.saturating_sub(spares.unwrap_or(0));
+        let voters = members.saturating_sub(non_voters.unwrap_or(0));
         if !(1..=9).contains(nodes) || voters == 0 {
             return Err("a cluster has 1 to 9 servers, and a voter".into());
         }
@@ -91,8 +95,9 @@ impl Script {
             Some("nobody") => Vec::new(),
             Some(some) => numbers(some)?.into_iter().map(|server| server as usize).collect(),
         };
-        let mut plan = plan(*nodes, *nodes - voters, config(command));
+        let mut plan = plan(*nodes, voters, members - voters, config(command));
         plan.durable_machines = *durable_machines;
+        plan.disks_are_told_apart = *disks;
         plan.segment_bytes = segment_bytes.unwrap_or(plan.segment_bytes);
         let mut world = World::new(plan, Notebook);
         world.take_by_hand();
@@ -138,6 +143,10 @@ fn config(command: &Command) -> Config {
         max_apply_bytes,
         max_uncommitted_bytes,
         recent_entries_bytes,
+        snapshot_entries,
+        entries_kept,
+        snapshot_chunk_bytes,
+        lease,
         ..
     } = command
     {
@@ -150,12 +159,17 @@ fn config(command: &Command) -> Config {
         set(&mut config.max_apply_bytes, max_apply_bytes);
         set(&mut config.max_uncommitted_bytes, max_uncommitted_bytes);
         set(&mut config.recent_entries_bytes, recent_entries_bytes);
+        set(&mut config.snapshot_chunk_bytes, snapshot_chunk_bytes);
+        let entries = snapshot_entries.or(config.snapshot_policy.entries);
+        config.snapshot_policy = SnapshotPolicy { entries, ..config.snapshot_policy };
+        config.entries_kept = entries_kept.unwrap_or(0);
+        config.lease = lease.map(|percent| Lease { max_clock_drift_percent: percent });
     }
     config
 }
 
 /// A plan in which nothing happens, and all that is done is done at once.
-fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
+fn plan(nodes: usize, voters: usize, non_voters: usize, config: Config) -> Plan {
     let at_once = (Duration::ZERO, Duration::ZERO);
     let weather = Weather {
         delay: at_once,
@@ -169,13 +183,14 @@ fn plan(nodes: usize, non_voters: usize, config: Config) -> Plan {
     Plan {
         seed: 1,
         nodes,
-        voters: nodes - non_voters,
+        voters,
         non_voters,
         acts: Vec::new(),
         pause: Duration::ZERO,
         all_told: true,
         config,
         segment_bytes: 16 << 10,
+        disks_are_told_apart: false,
         durable_machines: false,
         weather,
         clocks: vec![TRUE_RATE; nodes],

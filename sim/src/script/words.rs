@@ -1,7 +1,10 @@
 //! How scripts put things: a server, an event, a message, a log, each in a line.
 
+use std::collections::BTreeSet;
+
 use actix_raft_core::entry::{Entry, EntryPayload};
 use actix_raft_core::event::{Event, LogReader};
+use actix_raft_core::membership::Membership;
 use actix_raft_core::message::Message;
 use actix_raft_core::status::Status;
 use actix_raft_core::types::{Index, NodeId};
@@ -28,6 +31,15 @@ pub(crate) fn status(status: &Status) -> String {
     }
     if status.last_applied < status.commit_index {
         line += &format!(" applied={}", status.last_applied);
+    }
+    if status.purged.index > Index::ZERO {
+        line += &format!(" purged={}", status.purged.index);
+    }
+    if let Some(to) = status.transferring_to {
+        line += &format!(" hands_over={to}");
+    }
+    if !status.trusted {
+        line += " untrusted";
     }
     line
 }
@@ -82,11 +94,26 @@ pub(crate) fn log(id: NodeId, image: &Image, commit_index: Index) -> String {
         let payload = match &entry.payload {
             EntryPayload::Blank => "-".to_string(),
             EntryPayload::Normal(bytes) => command(bytes),
-            EntryPayload::ConfigChange(_) => "members".to_string(),
+            EntryPayload::ConfigChange(_) if entry.index == Index(1) => "members".to_string(),
+            EntryPayload::ConfigChange(members) => membership(members),
         };
         format!("{} {payload}", entry.position())
     };
     split(id, image, commit_index, ", ", entry)
+}
+
+/// `[1 2 3]`, `[1 2 3]+4` with one that has no vote, `[1 2 3]&[3 4 5]` while joint, and `->[3 4 5]`
+/// where it leads.
+pub(crate) fn membership(members: &Membership) -> String {
+    let set = |ids: &BTreeSet<NodeId>| {
+        let ids: Vec<String> = ids.iter().map(NodeId::to_string).collect();
+        format!("[{}]", ids.join(" "))
+    };
+    let outgoing = members.voters_outgoing().map(|outgoing| format!("{}&", set(outgoing)));
+    let others: String = members.non_voters().map(|id| format!("+{id}")).collect();
+    let goal = members.goal().map(|goal| format!("->{}", membership(goal)));
+    let (outgoing, goal) = (outgoing.unwrap_or_default(), goal.unwrap_or_default());
+    format!("{outgoing}{}{others}{goal}", set(members.voters()))
 }
 
 /// `n1 1 1 | 2`: the terms of a log, as the paper draws it.
@@ -102,7 +129,11 @@ fn split(
     show: impl Fn(&Entry) -> String,
 ) -> String {
     let shown: Vec<String> = image.entries().iter().map(show).collect();
-    let (committed, rest) = shown.split_at((commit_index.0 as usize).min(shown.len()));
-    let parts = [format!("n{id}"), committed.join(between), "|".to_string(), rest.join(between)];
+    let known = commit_index.0.saturating_sub(image.purged().0) as usize;
+    let (committed, rest) = shown.split_at(known.min(shown.len()));
+    let purged = image.base().last_included;
+    let purged = if purged.index > Index::ZERO { format!("({purged})") } else { String::new() };
+    let parts =
+        [format!("n{id}"), purged, committed.join(between), "|".to_string(), rest.join(between)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use actix_raft_core::admin::RequestId;
 use actix_raft_core::effect::Effect;
 use actix_raft_core::entry::EntryPayload;
 use actix_raft_core::event::Event;
@@ -211,6 +212,28 @@ impl<W: Workload> World<W> {
         self.servers[at].disk.opening = Some(operation);
     }
 
+    /// An operator asks a server for something.
+    pub(crate) fn order_by_hand(
+        &mut self,
+        at: usize,
+        ask: impl FnOnce(RequestId) -> Event,
+    ) -> Result<(), Broken> {
+        self.order(at, ask);
+        self.settle()
+    }
+
+    /// A server stops, and its disk is gone.
+    pub(crate) fn wipe_by_hand(&mut self, at: usize) -> Result<(), Broken> {
+        self.wipe(at, Crash::Process)?;
+        self.settle()
+    }
+
+    /// A server's disk says whether it has room.
+    pub(crate) fn tell_of_space(&mut self, at: usize, low: bool) -> Result<(), Broken> {
+        self.disk_space(at, low);
+        self.settle()
+    }
+
     pub(crate) fn fill_disk(&mut self, at: usize, full: bool) {
         self.servers[at].disk.set_full(full);
     }
@@ -255,10 +278,18 @@ impl<W: Workload> World<W> {
             return;
         }
         let is_own = |event: &Event| {
-            matches!(event, Event::Saved { .. } | Event::Applied { .. } | Event::LogRead { .. })
+            matches!(
+                event,
+                Event::Saved { .. }
+                    | Event::Applied { .. }
+                    | Event::LogRead { .. }
+                    | Event::SnapshotRead { .. }
+                    | Event::SnapshotChunkStored { .. }
+            )
         };
         let what = |status: &Status| {
-            (status.role, status.current_term, status.voted_for, status.commit_index)
+            let Status { role, current_term, voted_for, commit_index, trusted, .. } = *status;
+            (role, current_term, voted_for, commit_index, trusted)
         };
         let sends = |effect: &Effect| matches!(effect, Effect::Send(_));
         let silent = step.events.iter().all(is_own)

@@ -160,7 +160,8 @@ impl<W: Workload> World<W> {
     /// Whether a server can take part in decisions, now or when its fault has ended.
     pub(super) fn is_sound(&self, id: NodeId) -> bool {
         // Not one that lost its disk, or never had a log, before others have vouched for it.
-        let remembers = |shadow: &Shadow| shadow.durable.hard_state.trusted;
+        let told_apart = self.plan.disks_are_told_apart;
+        let remembers = |shadow: &Shadow| shadow.durable.hard_state.trusted || !told_apart;
         !self.is_unsound(id) && self.shadows.get(id.0 as usize - 1).is_some_and(remembers)
     }
 
@@ -200,7 +201,8 @@ impl<W: Workload> World<W> {
                 && (is_majority(set, is_whole) || others.clone().all(|other| is_whole(*other)))
         });
         let is_formed = !committed.is_empty() && self.servers[at].is_up();
-        is_formed && self.is_member(at) && all_trusted && enough
+        let told_apart = self.plan.disks_are_told_apart;
+        told_apart && is_formed && self.is_member(at) && all_trusted && enough
     }
 
     /// The members that the cluster is to have in the end.

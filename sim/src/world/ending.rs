@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_raft_core::status::{RoleName, Status};
 use actix_raft_core::types::{Index, NodeId, Term, Time};
 
-use super::World;
+use super::{Happening, World};
+use crate::coverage::Situation;
 use crate::dice::Dice;
 use crate::fault::{Crash, Cut, Fault, Target};
 use crate::history::Outcome;
@@ -36,12 +37,28 @@ impl<W: Workload> World<W> {
         self.reaches_goal()?;
         let term = self.settles()?;
         self.serves("a healthy cluster serves (§5.2)", 10)?;
+        let term = self.takes_back()?.unwrap_or(term);
         self.busy = false;
         self.becomes_equal()?;
         let law = "a healthy cluster keeps its leader (diss. §9.6)";
         let same = self.terms().iter().all(|status| status.current_term == term);
         law!(same, law, "term {term}, then {}", self.status().join(" | "));
         Ok(())
+    }
+
+    /// A follower that loses its disk in good times is taken back. The term that there is then.
+    fn takes_back(&mut self) -> Result<Option<Term>, Broken> {
+        let mut dice = Dice::new(self.plan.seed ^ 0x0ba_cc01d);
+        let at = dice.place(self.servers.len());
+        if dice.below(3) > 0 || self.leader() == Some(at) || !self.may_wipe(at) {
+            return Ok(None);
+        }
+        self.coverage.note(Situation::TakenBack);
+        self.wipe(at, Crash::Process)?;
+        let wait = dice.duration(Duration::ZERO, self.plan.config.election_timeout);
+        self.after(wait, Happening::Restart(at));
+        self.run_until(self.now + wait)?;
+        self.settles().map(Some)
     }
 
     fn terms(&self) -> Vec<Status> {

@@ -225,7 +225,7 @@ impl<W: Workload> World<W> {
         }
     }
 
-    fn disk_space(&mut self, at: usize, low: bool) {
+    pub(super) fn disk_space(&mut self, at: usize, low: bool) {
         self.servers[at].low = low;
         self.hears(at, Event::DiskSpace { low });
     }
